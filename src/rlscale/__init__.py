@@ -1,0 +1,1 @@
+"""Measure the scaling law of reinforcement-learning post-training, reproducibly."""

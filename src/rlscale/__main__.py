@@ -1,0 +1,5 @@
+"""Run the command line as ``python -m rlscale``."""
+
+from rlscale.cli import main
+
+main()
