@@ -39,3 +39,8 @@ def _checked(value: object) -> object:
     if isinstance(value, Sequence):
         return [_checked(item) for item in value]
     raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def derived_seed(*parts: int | str) -> int:
+    """Return a 63-bit seed from named parts, so that every random stream has its own and none depends on order."""
+    return int.from_bytes(hashlib.blake2b(canonical_json(parts).encode(), digest_size=8).digest()) >> 1

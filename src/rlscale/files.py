@@ -1,0 +1,80 @@
+"""Writing that is all or nothing.
+
+A file or folder is made under a temporary name beside its place, flushed to the disk and renamed: whoever looks sees
+the old one or the new one, never half of it.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write; on success it takes the place of ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill; on success it takes the place of the folder ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_folder(temporary)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for item in temporary.iterdir():
+            _flush(item)
+        _flush(temporary)
+        remove_folder(path)
+        temporary.rename(path)
+        _flush(path.parent)
+    finally:
+        remove_folder(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, all or nothing."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data``, all or nothing."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_if_changed(path: Path, text: str) -> bool:
+    """Write ``text`` only where the file does not hold it already, so that its time stamp means a change."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    write_text(path, text)
+    return True
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and all below it, if it is there; renamed first, so that no half of it keeps its name."""
+    if path.is_dir():
+        doomed = path.with_name(f".{path.name}.{os.getpid()}.gone")
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

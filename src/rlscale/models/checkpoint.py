@@ -1,0 +1,148 @@
+"""Checkpoints as Hugging Face directories: safetensors, config, tokenizer.
+
+``transformers`` reads them with the same logits; this module writes and reads them without importing it, since jobs
+that last seconds cannot spend two on an import. ``checkpoint.json`` adds what a file format cannot say: which run, which
+step, and the digest of the weights.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from rlscale.errors import UserError
+from rlscale.files import atomic_folder
+from rlscale.models.qwen2 import NORM_EPSILON, ROPE_THETA, Architecture, Qwen2
+from rlscale.tasks.vocabulary import EOS, PAD
+
+WEIGHTS = "model.safetensors"
+IDENTITY = "checkpoint.json"
+
+
+def save_checkpoint(model: Qwen2, path: Path, *, tokenizer: str, max_length: int, identity: dict[str, object]) -> None:
+    """Write ``model`` as a Hugging Face directory, all or nothing.
+
+    Args:
+        model: the weights to write.
+        path: the directory; an older one is replaced.
+        tokenizer: text of ``tokenizer.json``.
+        max_length: longest sequence that the model was trained on, in tokens.
+        identity: what ``checkpoint.json`` says beside the digest of the weights.
+    """
+    weights = save(_to_hugging_face(model), metadata={"format": "pt"})
+    identity = {**identity, "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    with atomic_folder(path) as folder:
+        (folder / WEIGHTS).write_bytes(weights)
+        (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+        for name, content in {
+            "config.json": _config(model.shape, max_length),
+            "generation_config.json": {"do_sample": True, "eos_token_id": EOS, "pad_token_id": PAD},
+            "tokenizer_config.json": {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "eos_token": "<eos>",
+                "pad_token": "<pad>",
+                "padding_side": "left",
+                "clean_up_tokenization_spaces": False,
+            },
+            IDENTITY: identity,
+        }.items():
+            (folder / name).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_checkpoint(path: Path) -> Qwen2:
+    """Read a model written by :func:`save_checkpoint`.
+
+    Raises:
+        UserError: the directory is not a complete checkpoint of a Qwen2 model.
+    """
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        shape = Architecture(
+            width=config["hidden_size"],
+            layers=config["num_hidden_layers"],
+            heads=config["num_attention_heads"],
+            kv_heads=config["num_key_value_heads"],
+            ffn=config["intermediate_size"],
+            vocabulary=config["vocab_size"],
+        )
+        weights = load((path / WEIGHTS).read_bytes())
+        model = Qwen2(shape)
+        model.load_state_dict(_from_hugging_face(weights, shape))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable Qwen2 checkpoint ({error})") from error
+    return model
+
+
+def checkpoint_identity(path: Path) -> dict[str, object] | None:
+    """Return what ``checkpoint.json`` says, or None where there is no complete checkpoint."""
+    file = path / IDENTITY
+    if not file.is_file():
+        return None
+    identity: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
+    return identity
+
+
+def read_tokenizer(path: Path) -> str:
+    """Return the text of a checkpoint's ``tokenizer.json``, for the checkpoints that follow from it."""
+    return (path / "tokenizer.json").read_text(encoding="utf-8")
+
+
+def _config(shape: Architecture, max_length: int) -> dict[str, object]:
+    return {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        "dtype": "float32",
+        "hidden_act": "silu",
+        "hidden_size": shape.width,
+        "intermediate_size": shape.ffn,
+        "num_attention_heads": shape.heads,
+        "num_hidden_layers": shape.layers,
+        "num_key_value_heads": shape.kv_heads,
+        "vocab_size": shape.vocabulary,
+        "max_position_embeddings": max_length,
+        "rms_norm_eps": NORM_EPSILON,
+        "rope_parameters": {"rope_theta": ROPE_THETA, "rope_type": "default"},
+        "tie_word_embeddings": True,
+        "use_sliding_window": False,
+        "eos_token_id": EOS,
+        "pad_token_id": PAD,
+    }
+
+
+def _to_hugging_face(model: Qwen2) -> dict[str, Tensor]:
+    shape = model.shape
+    sections = [shape.heads * shape.head_width, shape.kv_heads * shape.head_width, shape.kv_heads * shape.head_width]
+    tensors = {"model.embed_tokens.weight": model.embedding, "model.norm.weight": model.final_norm}
+    for index, layer in enumerate(model.layers):
+        prefix = f"model.layers.{index}"
+        for kind in ("weight", "bias"):
+            for letter, part in zip("qkv", getattr(layer, f"qkv_{kind}").split(sections), strict=True):
+                tensors[f"{prefix}.self_attn.{letter}_proj.{kind}"] = part
+        gate, up = layer.gate_up_weight.chunk(2)
+        tensors[f"{prefix}.self_attn.o_proj.weight"] = layer.output_weight
+        tensors[f"{prefix}.mlp.gate_proj.weight"] = gate
+        tensors[f"{prefix}.mlp.up_proj.weight"] = up
+        tensors[f"{prefix}.mlp.down_proj.weight"] = layer.down_weight
+        tensors[f"{prefix}.input_layernorm.weight"] = layer.input_norm
+        tensors[f"{prefix}.post_attention_layernorm.weight"] = layer.ffn_norm
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+
+
+def _from_hugging_face(tensors: dict[str, Tensor], shape: Architecture) -> dict[str, Tensor]:
+    state = {"embedding": tensors["model.embed_tokens.weight"], "final_norm": tensors["model.norm.weight"]}
+    for index in range(shape.layers):
+        source, target = f"model.layers.{index}", f"layers.{index}"
+        for kind in ("weight", "bias"):
+            parts = [tensors[f"{source}.self_attn.{letter}_proj.{kind}"] for letter in "qkv"]
+            state[f"{target}.qkv_{kind}"] = torch.cat(parts)
+        gate_up = [tensors[f"{source}.mlp.{part}_proj.weight"] for part in ("gate", "up")]
+        state[f"{target}.gate_up_weight"] = torch.cat(gate_up)
+        state[f"{target}.output_weight"] = tensors[f"{source}.self_attn.o_proj.weight"]
+        state[f"{target}.down_weight"] = tensors[f"{source}.mlp.down_proj.weight"]
+        state[f"{target}.input_norm"] = tensors[f"{source}.input_layernorm.weight"]
+        state[f"{target}.ffn_norm"] = tensors[f"{source}.post_attention_layernorm.weight"]
+    return state

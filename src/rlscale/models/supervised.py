@@ -1,0 +1,80 @@
+"""Making base models: supervised training of a decoder on the task's own noisy corpus.
+
+*base* learns the corpus from random weights; *instruct* is a base trained a little further on documents that all end
+where the answer ends, so that it knows the format of an answer and no more facts than the base.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.nn import functional as F  # noqa: N812
+
+from rlscale.canonical import derived_seed
+from rlscale.ladder import Supervised
+from rlscale.models.qwen2 import Architecture, Qwen2, causal_mask, full_attention, rotary
+from rlscale.tasks.skills import SkillsProblems
+
+log = logging.getLogger(__name__)
+
+
+def new_model(shape: Architecture, seed: int) -> Qwen2:
+    """Return a decoder with random weights that ``seed`` and the shape determine."""
+    generator = torch.Generator().manual_seed(derived_seed("weights", seed, *shape.to_json().values()))
+    return Qwen2(shape, generator)
+
+
+def train_on_corpus(
+    model: Qwen2, problems: SkillsProblems, stage: Supervised, learning_rate: float, *, seed: int, instruct: bool
+) -> float:
+    """Train ``model`` in place and return the mean loss of the last tenth of the steps, in nats a target token.
+
+    Args:
+        model: random weights for a base model, a base model for an instruct model.
+        problems: source of the corpus.
+        stage: length, batches, schedule.
+        learning_rate: the stage's peak rate, already scaled to the model's width.
+        seed: moves the corpus; stages and seeds never share documents' noise.
+        instruct: train on documents that all end where the answer ends.
+    """
+    noise = 0.0 if instruct else problems.spec.format_noise
+    corpus_seed = derived_seed("instruct" if instruct else "base", seed)
+    length = problems.corpus_row_length - 1
+    rotation = rotary(torch.arange(length)[None], model.shape.head_width)
+    attend = full_attention(causal_mask(length))
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=stage.adam_betas, weight_decay=stage.weight_decay, fused=True
+    )
+    recent: list[float] = []
+    batches = problems.corpus(corpus_seed, stage.batch_size, stage.steps, format_noise=noise)
+    for step, (tokens, is_target) in enumerate(batches):
+        optimiser.param_groups[0]["lr"] = learning_rate * rate_factor(stage, step)
+        documents = torch.from_numpy(tokens)
+        hidden = model.hidden(documents[:, :-1], rotation, attend)
+        places = torch.from_numpy(is_target[:, 1:]).reshape(-1).nonzero().squeeze(-1)
+        states = hidden.reshape(-1, model.shape.width).index_select(0, places)
+        targets = documents[:, 1:].reshape(-1).index_select(0, places)
+        loss = F.cross_entropy(model.logits(states), targets)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        if step >= 0.9 * stage.steps:
+            recent.append(loss.item())
+        if (step + 1) % max(1, stage.steps // 10) == 0:
+            log.info("supervised step %d of %d: loss %.4f", step + 1, stage.steps, loss.item())
+    return sum(recent) / len(recent)
+
+
+def rate_factor(stage: Supervised, step: int) -> float:
+    """Return the share of the peak learning rate at ``step`` = 0, 1, …: warm-up, plateau, linear decay to zero."""
+    decay_steps = stage.decay_share * stage.steps
+    rising = (step + 1) / stage.warmup_steps if stage.warmup_steps else 1.0
+    falling = (stage.steps - step) / decay_steps if decay_steps else 1.0
+    return min(1.0, rising, falling)
+
+
+def architecture(shape: Mapping[str, Any], vocabulary: int) -> Architecture:
+    """Return the architecture of a ladder's model with a vocabulary of so many words."""
+    names = ("width", "layers", "heads", "kv_heads", "ffn")
+    return Architecture(**{name: shape[name] for name in names}, vocabulary=vocabulary)

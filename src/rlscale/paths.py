@@ -1,0 +1,110 @@
+"""The one place that knows where a file of a study lies.
+
+Everything made for a study stands under ``results/<study>``. Paths are relative to the working directory, which is the
+repository root for Snakemake and the command line alike, so that no record names a machine.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS = Path("results")
+STUDIES = Path("config/studies")
+LADDERS = Path("config/models")
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Files and folders of one study, by what they hold."""
+
+    study: str
+
+    @property
+    def root(self) -> Path:
+        """Everything of the study."""
+        return RESULTS / self.study
+
+    def spec(self, kind: str, name: str) -> Path:
+        """Resolved configuration of one job (kind: pools, bases, study); an input of the job that it configures."""
+        return self.root / "specs" / kind / f"{name}.json"
+
+    def pool(self, pool_id: str) -> Path:
+        """Training problems of a pool, in the order in which a fresh stream consumes them."""
+        return self.root / "data" / f"{pool_id}.parquet"
+
+    @property
+    def suites(self) -> Path:
+        """Problems of all evaluation suites."""
+        return self.root / "data" / "suites.parquet"
+
+    def base(self, base_id: str) -> Path:
+        """Base model: the checkpoint of step 0."""
+        return self.root / "models" / base_id
+
+    def run(self, run_id: str) -> Path:
+        """Everything of one run."""
+        return self.root / "runs" / run_id
+
+    def cell(self, run_id: str) -> Path:
+        """The run's scientific identity and budgets; an input of its training."""
+        return self.run(run_id) / "cell.json"
+
+    def checkpoints(self, run_id: str) -> Path:
+        """Folder of the run's checkpoints."""
+        return self.run(run_id) / "checkpoints"
+
+    def checkpoint(self, run_id: str, step: int) -> Path:
+        """Weights at a planned budget, a Hugging Face directory."""
+        return self.checkpoints(run_id) / f"step-{step:06d}"
+
+    def resume(self, run_id: str, fingerprint: str) -> Path:
+        """Trainer state; keyed by the fingerprint, so that a changed run never continues from another's."""
+        return self.root / "resume" / run_id / fingerprint
+
+    def steps(self, run_id: str) -> Path:
+        """One row per optimiser step of a run."""
+        return self.run(run_id) / "steps.parquet"
+
+    def rollout_shards(self, run_id: str) -> Path:
+        """Rollouts per checkpoint, kept so that only new checkpoints are evaluated."""
+        return self.run(run_id) / "rollout-shards"
+
+    def rollouts(self, run_id: str) -> Path:
+        """Raw answers of every checkpoint of a run to every suite."""
+        return self.run(run_id) / "rollouts.parquet"
+
+    def scores(self, run_id: str) -> Path:
+        """Graded rollouts: scores with standard errors."""
+        return self.run(run_id) / "scores.parquet"
+
+    @property
+    def curves(self) -> Path:
+        """One row per run and evaluated step."""
+        return self.root / "tables" / "curves.parquet"
+
+    @property
+    def curves_csv(self) -> Path:
+        """The same table for people, and for `rlscale fit`."""
+        return self.root / "tables" / "curves.csv"
+
+    @property
+    def all_scores(self) -> Path:
+        """Every score of the study, one row per run, step, suite and metric."""
+        return self.root / "tables" / "scores.csv"
+
+    @property
+    def fit(self) -> Path:
+        """The fitted law, for each X and loss space that the study asks for."""
+        return self.root / "law" / "fit.json"
+
+    def figure(self, name: str, suffix: str) -> Path:
+        """A figure; ``suffix`` is svg or png."""
+        return self.root / "figures" / f"{name}.{suffix}"
+
+    def log(self, stage: str, name: str) -> Path:
+        """Log of one job."""
+        return self.root / "logs" / stage / f"{name}.log"
+
+
+def record_of(artefact: Path) -> Path:
+    """Return the path of the record that stands beside an artefact."""
+    return artefact.with_name(f"{artefact.name}.record.json")

@@ -1,0 +1,63 @@
+"""What a study asks of its problems: the task, as a Pydantic model and nothing more.
+
+Two kinds. `skills` makes problems from a seed (chains of operators with a Zipf tail, sums with carries, small
+equations); `parquet` reads files in verl's layout. `rlscale.tasks.load_task` turns either into a source of problems.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Family = Literal["chain", "long", "sum", "equation"]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class SkillsTask(_Spec):
+    """Problems made of many small skills, each half known to the base model."""
+
+    kind: Literal["skills"] = Field(description="Problems made from a seed.")
+    seed: int = Field(0, ge=0, description="Moves the skill tables, their reliabilities, the split and the suites.")
+    operators: int = Field(256, ge=2, le=4096, description="Number of operators; each is a permutation of the digits.")
+    operator_shift: float = Field(
+        3.0, gt=-1.0, description="Operator i = 1, 2, ... is drawn with weight (i + operator_shift)^-operator_exponent."
+    )
+    operator_exponent: float = Field(1.5, ge=0.0, description="Exponent of the operators' Zipf tail.")
+    chain_length: int = Field(2, ge=1, le=8, description="Operators in a problem of the family `chain`.")
+    long_chain_length: int = Field(3, ge=2, le=12, description="Operators in a problem of the harder family `long`.")
+    held_out_share: float = Field(0.125, ge=0.01, le=0.5, description="Share of a family's problems never trained on.")
+    reliability: Annotated[tuple[float, float], Field(strict=False)] = Field(
+        (0.1, 0.9),
+        description="Lowest and highest reliability: a fact's is drawn uniformly between them, and is the probability "
+        "that the base model's corpus shows its right digit instead of its one wrong digit.",
+    )
+    format_noise: float = Field(
+        0.1, ge=0.0, lt=1.0, description="Probability that a row of the base corpus wanders on where it should end."
+    )
+    corpus: dict[Family, Annotated[float, Field(gt=0.0)]] = Field(
+        {"chain": 1.0}, description="Share of each family in the base corpus; shares are positive and sum to 1."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        low, high = self.reliability
+        if not 0.0 <= low <= high <= 1.0:
+            raise ValueError(f"reliability must satisfy 0 <= low <= high <= 1, got ({low}, {high})")
+        if self.long_chain_length <= self.chain_length:
+            raise ValueError(f"long_chain_length must exceed chain_length ({self.chain_length})")
+        if abs(sum(self.corpus.values()) - 1.0) > 1e-9:
+            raise ValueError(f"corpus shares must sum to 1, got {self.corpus}")
+        return self
+
+
+class ParquetTask(_Spec):
+    """Problems read from verl-style parquet files."""
+
+    kind: Literal["parquet"] = Field(description="Problems read from parquet files in verl's layout.")
+    train: list[str] = Field(min_length=1, description="Paths of the training files, read in this order.")
+    suites: dict[str, str] = Field(min_length=1, description="Path of the file of each evaluation suite, by name.")
+
+
+TaskSpec = Annotated[SkillsTask | ParquetTask, Field(discriminator="kind")]

@@ -1,0 +1,36 @@
+"""Sources of problems with verifiable answers: made from a seed, or read from files."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pandas as pd
+
+from rlscale.task_spec import ParquetTask, SkillsTask
+from rlscale.tasks.parquet import ParquetProblems
+from rlscale.tasks.skills import SkillsProblems
+
+__all__ = ["ParquetProblems", "Problems", "SkillsProblems", "load_task"]
+
+
+class Problems(Protocol):
+    """What every source offers: tables with the columns `problem` (id), `family`, `prompt` and `answer`.
+
+    No problem of a suite is ever in a training table.
+    """
+
+    def train(self, families: Sequence[str], skill_share: float, seed: int, n: int) -> pd.DataFrame:
+        """Return `n` training problems; fewer are the first of more."""
+        ...
+
+    def suite(self, name: str, n: int, seed: int) -> pd.DataFrame:
+        """Return at most `n` problems of an evaluation suite; fewer are the first of more."""
+        ...
+
+
+def load_task(spec: SkillsTask | ParquetTask) -> Problems:
+    """Return the source of problems that a study's task describes.
+
+    Raises:
+        UserError: a parquet file is missing or not in verl's layout.
+    """
+    return SkillsProblems(spec) if isinstance(spec, SkillsTask) else ParquetProblems(spec)

@@ -1,0 +1,72 @@
+"""Trainers: a run's specification in, checkpoints and a table of steps out.
+
+This is the only place that knows a reinforcement-learning framework. Every trainer obeys one protocol: it leaves a
+checkpoint at each budget, keeps its state where a killed job finds it again, and returns one row per step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+from rlscale.errors import UserError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is."""
+
+    step: int
+    last_step: int
+    reward_mean: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What a trainer is given.
+
+    Attributes:
+        run_id: name of the run, for messages.
+        fingerprint: digest of the identity; state and checkpoints of another fingerprint are never used.
+        budgets: steps to leave a checkpoint at, rising.
+        identity: all that the weights depend on, as in ``cell.json``.
+        base: checkpoint of step 0.
+        problems: training problems (columns problem, prompt, answer) in the order of a fresh stream.
+        checkpoint: the place of the checkpoint of a step.
+        resume: folder of the trainer's state; outlives a killed job.
+        report: called after each step.
+    """
+
+    run_id: str
+    fingerprint: str
+    budgets: tuple[int, ...]
+    identity: dict[str, Any]
+    base: Path
+    problems: pd.DataFrame
+    checkpoint: Callable[[int], Path]
+    resume: Path
+    report: Callable[[Progress], None]
+
+
+class Trainer(Protocol):
+    """Trains one run."""
+
+    def train(self, job: TrainingJob) -> pd.DataFrame:
+        """Train up to the last budget and return one row per step, from the first (columns: see the README)."""
+        ...
+
+
+def trainer_named(name: str) -> Trainer:
+    """Return the trainer that a study names.
+
+    Raises:
+        UserError: there is no trainer of this name here.
+    """
+    if name == "local":
+        from rlscale.trainers.local.trainer import LocalTrainer  # noqa: PLC0415 - imports torch
+
+        return LocalTrainer()
+    raise UserError(f"trainer {name!r} cannot train yet: this version validates and plans its studies; local trains")

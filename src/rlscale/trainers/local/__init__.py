@@ -1,0 +1,1 @@
+"""GRPO in torch on one CPU thread, for models of thousands of parameters."""

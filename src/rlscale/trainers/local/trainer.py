@@ -1,0 +1,267 @@
+"""The training loop: sample groups, reward, update; a checkpoint at every budget.
+
+Each step is a pure function of the state before it and of seeds derived from its number, so a run that was killed and
+resumed equals one that was not, bit for bit on one thread. Groups whose rewards are all equal have a gradient of
+exactly zero where there is no KL term; they are counted, and not computed.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rlscale.canonical import derived_seed
+from rlscale.errors import UserError
+from rlscale.ledger import PHASES, ForwardCost, planned_flops
+from rlscale.models.checkpoint import checkpoint_identity, load_checkpoint, read_tokenizer, save_checkpoint
+from rlscale.models.encoding import EncodedProblems, encode_problems
+from rlscale.models.generate import Layout, Rollouts, answer_logprobs, generate
+from rlscale.models.qwen2 import Qwen2
+from rlscale.rewards import flip
+from rlscale.tasks.vocabulary import EOS
+from rlscale.trainers import Progress, TrainingJob
+from rlscale.trainers.local.grpo import group_advantages, k3, policy_loss
+from rlscale.trainers.local.state import load_state, restore, save_state
+from rlscale.trainers.order import problems_of_step, unique_so_far
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_STATES = 20.0
+
+Row = dict[str, float]
+
+
+class LocalTrainer:
+    """GRPO on one CPU thread."""
+
+    def train(self, job: TrainingJob) -> pd.DataFrame:
+        """Train one run; see :class:`rlscale.trainers.Trainer`."""
+        torch.set_num_threads(1)
+        torch.use_deterministic_algorithms(True)
+        return _Run(job).train()
+
+
+class _Run:
+    """One run's policy, data and position."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self.job = job
+        self.identity = job.identity
+        self.settings: dict[str, Any] = job.identity["training"]
+        self.group_size: int = job.identity["group_size"]
+        self.seed: int = job.identity["seed"]
+        self.prompts: int = self.settings["prompts_per_step"]
+        self.unique: int | None = job.identity["unique_problems"]
+        self.model = load_checkpoint(job.base)
+        self.tokenizer = read_tokenizer(job.base)
+        uses_kl = self.settings["kl_coefficient"] > 0
+        self.reference = load_checkpoint(job.base).requires_grad_(False) if uses_kl else None
+        shape = self.model.shape
+        self.problems = encode_problems(job.problems, shape.vocabulary, self.settings["max_new_tokens"])
+        needed = self.unique or job.budgets[-1] * self.prompts
+        if len(job.problems) < needed:
+            raise UserError(f"{job.run_id}: the pool has {len(job.problems)} problems, but the run needs {needed}")
+        self.layout = Layout(self.problems.prompts.shape[1], self.group_size, self.problems.answers.shape[1])
+        self.cost = ForwardCost(shape.params, shape.width, shape.layers, shape.vocabulary)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=self.settings["learning_rate"],
+            betas=tuple(self.settings["adam_betas"]),
+            weight_decay=self.settings["weight_decay"],
+            fused=True,
+        )
+        self.rows: list[Row] = []
+        self.seconds: dict[str, float] = {}
+
+    def train(self) -> pd.DataFrame:
+        first = self._resume() + 1
+        last = self.job.budgets[-1]
+        started = saved = time.monotonic()
+        for step in range(first, last + 1):
+            row = self._step(step)
+            self.rows.append(row)
+            if step in self.job.budgets:
+                self._save_checkpoint(step)
+            now = time.monotonic()
+            if now - saved > SECONDS_BETWEEN_STATES or step == last:
+                save_state(self.job.resume, step, self.model, self.optimiser, pd.DataFrame(self.rows))
+                saved = now
+            left = (now - started) / (step - first + 1) * (last - step)
+            self.job.report(Progress(step, last, row["reward_mean"], left))
+        return self._table()
+
+    def _resume(self) -> int:
+        """Restore the newest state that no missing checkpoint stands before; return its step, 0 where there is none."""
+        missing = [step for step in self.job.budgets if not self._has_checkpoint(step)]
+        usable = min(missing, default=self.job.budgets[-1] + 1) - 1
+        state = load_state(self.job.resume, usable)
+        if state is None:
+            return 0
+        restore(state, self.model, self.optimiser)
+        self.rows = state.rows.to_dict("records")  # type: ignore[assignment]
+        log.info("%s: resumed after step %d", self.job.run_id, state.step)
+        return state.step
+
+    def _step(self, step: int) -> Row:
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        batch = self.problems.take(
+            problems_of_step(step, prompts=self.prompts, unique=self.unique, seed=derived_seed("order", self.seed))
+        )
+        with self._timed("rollout"):
+            rollouts = generate(
+                self.model,
+                batch.prompts,
+                batch.prompt_lengths,
+                answers=self.group_size,
+                max_new_tokens=self.layout.answer_tokens,
+                end=EOS,
+                temperature=self.settings["temperature"],
+                generator=torch.Generator().manual_seed(derived_seed("rollout", self.seed, step)),
+            )
+        rewards = self._rewards(batch, rollouts, step)
+        flat = (rewards == rewards[:, :1]).all(1)
+        active = torch.ones_like(flat) if self.reference is not None else ~flat
+        update = self._update(step, batch, rollouts, rewards, active)
+        return self._row(step, batch, rollouts) | update | {
+            "reward_mean": rewards.mean().item(),
+            "flat_share": flat.float().mean().item(),
+        }
+
+    def _rewards(self, batch: EncodedProblems, rollouts: Rollouts, step: int) -> Tensor:
+        """Return rewards [B, G]: 1 where the answer and its end are right, then wrong at the declared rate."""
+        right = (rollouts.tokens == batch.answers[:, None]).all(-1).double().numpy()
+        rng = np.random.Generator(np.random.PCG64(derived_seed("reward", self.seed, step)))
+        return torch.from_numpy(flip(right, self.identity["reward_accuracy"], rng)).float()
+
+    def _update(self, step: int, batch: EncodedProblems, rollouts: Rollouts, rewards: Tensor, active: Tensor) -> Row:
+        advantages = group_advantages(rewards)
+        parts = [part[active[part]] for part in torch.arange(len(active)).chunk(self.settings["minibatches"])]
+        # With one update a step the policy that sampled is the policy that is updated: the ratio is exactly 1.
+        old: list[Tensor | None] = [None] * len(parts)
+        if len(parts) > 1:
+            with self._timed("old_logprob"), torch.no_grad():
+                old = [self._logprobs(self.model, batch, rollouts, part) for part in parts]
+        warmup = self.settings["warmup_steps"]
+        rate = self.settings["learning_rate"] * (min(1.0, step / warmup) if warmup else 1.0)
+        self.optimiser.param_groups[0]["lr"] = rate
+        divergence, norms = 0.0, []
+        for part, before in zip(parts, old, strict=True):
+            tokens = rollouts.mask.sum().item() / len(parts)
+            with self._timed("reference_logprob"), torch.no_grad():
+                base = self._logprobs(self.reference, batch, rollouts, part) if self.reference is not None else None
+            with self._timed("update"):
+                kl, norm = self._optimise(batch, rollouts, advantages, part, before, base, tokens)
+            divergence += kl / len(parts)
+            norms.append(norm)
+        rows = sum(map(len, parts))
+        flops = self.layout.forward_flops(self.cost, rows)
+        return {
+            "learning_rate": rate,
+            "updates": len(parts),
+            "gradient_norm": float(np.mean(norms)),
+            "kl": divergence if self.reference is not None else float("nan"),
+            "tokens_old_logprob": rows * self.layout.length * (len(parts) > 1),
+            "tokens_reference_logprob": rows * self.layout.length * (self.reference is not None),
+            "tokens_update": rows * self.layout.length,
+            "flops_old_logprob": flops * (len(parts) > 1),
+            "flops_reference_logprob": flops * (self.reference is not None),
+            "flops_update": 3.0 * flops,
+        } | {f"seconds_{phase}": seconds for phase, seconds in self.seconds.items()}
+
+    def _optimise(
+        self,
+        batch: EncodedProblems,
+        rollouts: Rollouts,
+        advantages: Tensor,
+        part: Tensor,
+        old: Tensor | None,
+        base: Tensor | None,
+        tokens: float,
+    ) -> tuple[float, float]:
+        """Make one update on the groups ``part``; return the KL to the base a token, and the gradient's norm."""
+        self.optimiser.zero_grad(set_to_none=False)
+        divergence = 0.0
+        if len(part):
+            logprobs = self._logprobs(self.model, batch, rollouts, part)
+            mask = rollouts.mask[part]
+            before = logprobs.detach() if old is None else old
+            loss = policy_loss(logprobs, before, advantages[part], mask, self.settings["clip_range"])
+            if base is not None:
+                penalty = k3(logprobs, base, mask)
+                divergence = penalty.item() / tokens
+                loss = loss + self.settings["kl_coefficient"] * penalty
+            (loss / tokens).backward()  # type: ignore[no-untyped-call]
+        else:
+            for parameter in self.model.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["max_gradient_norm"])
+        self.optimiser.step()
+        return divergence, norm.item()
+
+    def _logprobs(self, model: Qwen2, batch: EncodedProblems, rollouts: Rollouts, groups: Tensor) -> Tensor:
+        return answer_logprobs(
+            model,
+            batch.prompts[groups],
+            batch.prompt_lengths[groups],
+            rollouts.tokens[groups],
+            temperature=self.settings["temperature"],
+        )
+
+    def _row(self, step: int, batch: EncodedProblems, rollouts: Rollouts) -> Row:
+        rows = len(batch.prompts)
+        answer_tokens = int(rollouts.lengths.sum())
+        prompt_tokens = int(batch.prompt_lengths.sum())
+        tokens_per_rollout = prompt_tokens / rows + answer_tokens / rollouts.lengths.numel()
+        literature = planned_flops(
+            params=self.cost.params, samples=rows, group_size=self.group_size, tokens_per_rollout=tokens_per_rollout
+        )
+        return {
+            "step": step,
+            "samples": step * self.prompts,
+            "entropy": -rollouts.logprobs.sum().item() / answer_tokens,
+            "answer_tokens_mean": answer_tokens / rollouts.lengths.numel(),
+            "truncated_share": 1.0 - rollouts.finished.float().mean().item(),
+            "tokens_rollout": prompt_tokens + answer_tokens,
+            "flops_rollout": self.layout.rollout_flops(self.cost, rows, rollouts.decoded),
+            "compute_flops": literature,
+        }
+
+    def _table(self) -> pd.DataFrame:
+        table = pd.DataFrame(self.rows)
+        counts = unique_so_far(
+            self.job.problems["problem"].to_numpy(dtype=np.str_),
+            len(table),
+            prompts=self.prompts,
+            unique=self.unique,
+            seed=derived_seed("order", self.seed),
+        )
+        table.insert(2, "unique_samples", counts)
+        whole = ["step", "samples", "updates", *(name for name in table if name.startswith("tokens_"))]
+        return table.astype(dict.fromkeys(whole, "int64"))
+
+    def _has_checkpoint(self, step: int) -> bool:
+        identity = checkpoint_identity(self.job.checkpoint(step))
+        return identity is not None and identity["fingerprint"] == self.job.fingerprint
+
+    def _save_checkpoint(self, step: int) -> None:
+        if self._has_checkpoint(step):
+            return  # made before the kill by the same steps: the same bytes
+        save_checkpoint(
+            self.model,
+            self.job.checkpoint(step),
+            tokenizer=self.tokenizer,
+            max_length=self.layout.prompt + self.layout.answer_tokens,
+            identity={"run": self.job.run_id, "fingerprint": self.job.fingerprint, "step": step},
+        )
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[phase] += time.perf_counter() - started
