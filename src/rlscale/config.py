@@ -19,10 +19,8 @@ from rlscale.errors import UserError, did_you_mean
 from rlscale.grid import Grid, GridError, expand
 from rlscale.ladder import BuiltLadder, HubLadder, Ladder
 from rlscale.model_base import Place, Problem, dotted
+from rlscale.paths import LADDERS, STUDIES
 from rlscale.study import PublishedStudy, TrainedStudy
-
-STUDIES = Path("config/studies")
-MODELS = Path("config/models")
 
 M = TypeVar("M", bound=BaseModel)
 FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -43,7 +41,7 @@ class Document:
             self.root: Node | None = _yaml().compose(text)
             self.values: object = _yaml().load(text)
         except MarkedYAMLError as error:
-            raise UserError(self._syntax(error, text)) from None
+            raise UserError(self._syntax(error)) from None
         except YAMLError as error:
             raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
         if self.root is None or self.values is None:
@@ -88,17 +86,18 @@ class Document:
             mark = found.start_mark
         return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
-    def _syntax(self, error: MarkedYAMLError, text: str) -> str:
+    def _syntax(self, error: MarkedYAMLError) -> str:
         mark = error.problem_mark or error.context_mark
         what = " ".join((error.problem or error.context or "not YAML").split())
-        if mark is None:
-            return f"{self.path}: {what}"
-        line = text.splitlines()[mark.line] if mark.line < len(text.splitlines()) else ""
-        if "\t" in line and "'\\t'" in what:
+        if "'\\t'" in what:
             what = "a tab; indent with spaces"
         elif "duplicate key" in what:
-            what = f"{what.split(' with ')[0].removeprefix('found ')}; each key once"
-        return f"{self.path}:{mark.line + 1}:{mark.column + 1}: {what}"
+            what = f"{what.split(' with ')[0].removeprefix('found ')}; give each key once"
+        elif "another document" in what:
+            what = "a second document; a file holds one"
+        elif "constructor for the tag" in what:
+            what = f"the tag {what.rsplit(' ', 1)[-1]} is not allowed; write a plain value"
+        return f"{self.path}:{mark.line + 1}:{mark.column + 1}: {what}" if mark else f"{self.path}: {what}"
 
 
 def shipped_studies() -> dict[str, Path]:
@@ -154,11 +153,11 @@ def load_grid(path: Path) -> tuple[TrainedStudy, Ladder, Grid]:
     document = _document(path)
     study = _study(document)
     if not isinstance(study, TrainedStudy):
-        raise UserError(f"{path}: the study {path.stem} is published: it trains nothing, so it has no cells")
-    ladder_path = MODELS / f"{study.ladder}.yaml"
+        raise UserError(f"{path}: this study trains nothing (its kind is published), so it has no runs")
+    ladder_path = LADDERS / f"{study.ladder}.yaml"
     if not ladder_path.is_file():
-        ladders = sorted(found.stem for found in MODELS.glob("*.yaml"))
-        allowed = f"ladders in {MODELS}: {', '.join(ladders) or 'none'}{did_you_mean(study.ladder, ladders)}"
+        ladders = sorted(found.stem for found in LADDERS.glob("*.yaml"))
+        allowed = f"ladders in {LADDERS}: {', '.join(ladders) or 'none'}{did_you_mean(study.ladder, ladders)}"
         raise document.error([Problem(("ladder",), f'is "{study.ladder}"; {allowed}')])
     ladder = load_ladder(ladder_path)
     try:

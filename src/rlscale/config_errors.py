@@ -26,15 +26,23 @@ _TYPES = {
 
 
 def problems_of(error: ValidationError, values: object, model: type[BaseModel]) -> Iterator[Problem]:
-    """Yield a problem for each of ``error``'s details, at the keys of the file rather than of the model."""
-    for detail in error.errors(include_url=False):
+    """Yield a problem for each of ``error``'s details, at the keys of the file rather than of the model.
+
+    A key that is missing because it is misspelt is reported once, as the misspelt key.
+    """
+    details = error.errors(include_url=False)
+    misspelt = {(*detail["loc"][:-1], _near_key(detail, model)) for detail in details if _is_unknown(detail)}
+    for detail in details:
+        if detail["type"] == "missing" and detail["loc"] in misspelt:
+            continue
         at = _place(detail, values)
         if detail["type"] == "problems":
             yield from (Problem((*at, *problem.at), problem.message) for problem in detail["ctx"]["problems"])
-        elif detail["type"] == "extra_forbidden":
+        elif _is_unknown(detail):
             yield Problem(at, _unknown(detail, model))
         else:
-            yield Problem(at, _sentence(detail))
+            about_key = detail["loc"][-1:] == ("[key]",)
+            yield Problem(at, f"{'the key ' if about_key else ''}{_sentence(detail)}")
 
 
 def shown(value: object) -> str:
@@ -118,14 +126,23 @@ _SENTENCES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
 }
 
 
+def _is_unknown(detail: ErrorDetails) -> bool:
+    return detail["type"] == "extra_forbidden"
+
+
+def _near_key(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    allowed = _allowed_keys(model, detail["loc"][:-1])
+    return did_you_mean(detail["loc"][-1], allowed).removeprefix("; did you mean ").removesuffix("?")
+
+
 def _unknown(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    allowed = sorted(_allowed_keys(model, detail["loc"][:-1]))
+    allowed = _allowed_keys(model, detail["loc"][:-1])
     near = did_you_mean(detail["loc"][-1], allowed)
     return f"unknown key{near or '; allowed: ' + ', '.join(allowed)}"
 
 
-def _allowed_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> set[str]:
-    """Return the keys of the models at ``location``, following Pydantic's way through the annotations."""
+def _allowed_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    """Return the keys of the models at ``location``, sorted, following Pydantic's way through the annotations."""
     candidates: list[Any] = [model]
     for key in location:
         here = [part for candidate in candidates for part in _parts(candidate)]
@@ -134,7 +151,7 @@ def _allowed_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> se
         ]
         candidates = tagged or [inner for part in here for inner in _inside(part, key)] or here
     models = [part for candidate in candidates for part in _parts(candidate) if isinstance(part, type)]
-    return {name for part in models if issubclass(part, BaseModel) for name in part.model_fields}
+    return sorted({name for part in models if issubclass(part, BaseModel) for name in part.model_fields})
 
 
 def _parts(annotation: Any) -> list[Any]:
@@ -151,7 +168,7 @@ def _parts(annotation: Any) -> list[Any]:
 def _inside(part: Any, key: str | int) -> list[Any]:
     if get_origin(part) is dict:
         return [get_args(part)[1]]
-    if get_origin(part) is tuple or get_origin(part) is list:
+    if get_origin(part) in {tuple, list} and isinstance(key, int):
         return [get_args(part)[0]]
     if isinstance(part, type) and issubclass(part, BaseModel) and key in part.model_fields:
         return [part.model_fields[str(key)].annotation]

@@ -85,13 +85,16 @@ def exclusion(curve: pd.DataFrame, gates: Mapping[str, Any]) -> str:
     return ""
 
 
-def law_points(curves: pd.DataFrame, *, block: str, first_step: int) -> pd.DataFrame:
-    """Return the rows that the law is fitted on: one block, kept runs, from ``first_step`` on.
+def law_points(curves: pd.DataFrame, *, block: str | None, first_step: int) -> pd.DataFrame:
+    """Return the rows that the law is fitted on: kept runs of one block, from ``first_step`` on.
 
-    Published points have no blocks; for them pass their table as it is to the fit.
+    Published points have neither blocks nor gates: for them ``block`` is None.
     """
-    in_block = curves["blocks"].str.split(",").map(lambda blocks: block in blocks)
-    return curves[in_block & (curves["excluded"] == "") & (curves["step"] >= first_step)].reset_index(drop=True)
+    rows = curves["step"] >= first_step
+    if block is not None:
+        in_block = curves["blocks"].str.split(",").map(lambda blocks: block in blocks)
+        rows &= in_block & (curves["excluded"] == "")
+    return curves[rows].reset_index(drop=True)
 
 
 def score_table(rollouts: pd.DataFrame) -> pd.DataFrame:

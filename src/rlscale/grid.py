@@ -239,13 +239,14 @@ def _raise_any(problems: Iterable[Problem]) -> None:
 
 
 def _misfits(study: TrainedStudy, ladder: Ladder) -> Iterator[Problem]:
+    if (study.task.kind == "parquet") != (ladder.kind == "hub"):
+        needed = "a hub" if study.task.kind == "parquet" else "a built"
+        yield Problem(("ladder",), f"{study.ladder} is {ladder.kind}; a {study.task.kind} task needs {needed} ladder")
+        return
     for place, name in _model_references(study):
         if name not in ladder.models:
             allowed = f"the ladder {study.ladder} has {', '.join(ladder.models)}"
             yield Problem(place, f'no model "{name}"; {allowed}{did_you_mean(name, ladder.models)}')
-    if (study.task.kind == "parquet") != (ladder.kind == "hub"):
-        needed = "a hub" if study.task.kind == "parquet" else "a built"
-        yield Problem(("ladder",), f"{study.ladder} is {ladder.kind}; a {study.task.kind} task needs {needed} ladder")
     if ladder.kind == "hub":
         yield from _hub_misfits(study)
 
@@ -277,6 +278,7 @@ def _shared_names(names: dict[Coordinates, str], blocks: dict[Coordinates, list[
         if first.setdefault(name, point) != point:
             message = f'two different runs would be called "{name}": ids show shares to two decimals'
             yield Problem(("grid", blocks[point][0]), message)
+            return
 
 
 def _idle_exclusions(study: TrainedStudy, points: list[Coordinates]) -> Iterator[Problem]:

@@ -24,12 +24,12 @@ class StudyPaths:
         return RESULTS / self.study
 
     def spec(self, kind: str, name: str) -> Path:
-        """Resolved configuration of one job (kind: pools, bases, study); an input of the job that it configures."""
+        """Resolved configuration of one job (kind: pools, bases, figures, study); an input of the job that it configures."""
         return self.root / "specs" / kind / f"{name}.json"
 
     def pool(self, pool_id: str) -> Path:
         """Training problems of a pool, in the order in which a fresh stream consumes them."""
-        return self.root / "data" / f"{pool_id}.parquet"
+        return self.root / "data" / "pools" / f"{pool_id}.parquet"
 
     @property
     def suites(self) -> Path:

@@ -81,12 +81,14 @@ class LinearSpace:
         self._b = np.log(10.0) * curves.log10_x
 
     def _fitted(self, slopes: Array) -> tuple[Array, Array]:
-        """Return the fitted loss by point and the level (the loss at the curve's mean log10 X) by curve."""
+        """Return the fitted loss by point, and E at the curve's mean log10 X by curve."""
         curves = self._curves
-        decay = np.exp(-np.repeat(slopes[curves.size], curves.counts) * self._b)
+        exponent = -np.repeat(slopes[curves.size], curves.counts) * self._b
+        top = np.maximum.reduceat(exponent, curves.start)  # taken out, so that no slope overflows
+        decay = np.exp(exponent - np.repeat(top, curves.counts))
         products, squares = curves.by_curve(np.stack([decay * curves.loss, decay * decay]))
         level = products / squares
-        return np.repeat(level, curves.counts) * decay, level
+        return np.repeat(level, curves.counts) * decay, np.log10(level) - top / np.log(10.0)
 
     def squares(self, slopes: Array) -> Squares:
         """Return Σ (L - A e^(-k b))² by size with the best A by curve, b = ln X less its mean over the curve."""
@@ -113,7 +115,7 @@ class LinearSpace:
     def residuals(self, slopes: Array) -> tuple[Array, Array, Array]:
         """Return the residuals of L, L, and E at the curve's mean log10 X."""
         fitted, level = self._fitted(slopes)
-        return self._curves.loss - fitted, self._curves.loss, np.log10(level)
+        return self._curves.loss - fitted, self._curves.loss, level
 
 
 def free_slopes(space: LossSpace) -> Minimum:
@@ -151,6 +153,8 @@ def fit_law(law: Law, curves: Curves, space: LossSpace, free_slopes: Array) -> B
 
     Each size's sum of squares is nearly a parabola about its free slope (exactly one for log loss), which makes a scan
     over the shape parameter closed-form; Newton's method on the true sum of squares finishes from the scan's minima.
+    For log loss that is the global minimum. For linear loss with noise as large as the loss the parabolas may mislead,
+    so the best point of a coarse grid is a start as well, unless it is far too high to lead lower.
     """
     params = curves.sizes.astype(np.float64)
     parameters = law.parameters(curves.sizes.tolist())
@@ -170,6 +174,14 @@ def fit_law(law: Law, curves: Curves, space: LossSpace, free_slopes: Array) -> B
 
     starts = _scan(law, params, free_slopes, space.squares(free_slopes).curvature, bounds=(lower, upper))
     best = min((minimise(objective, start, lower, upper) for start in starts), key=lambda minimum: minimum.value)
+    grid = [
+        np.array([steepest / law.shape(params, log_shape)[0].max(), log_shape])
+        for log_shape in lower[1] + np.array([0.3, 0.5, 0.7]) * (upper[1] - lower[1])
+        for steepest in (0.03, 0.3, 2.0)  # slope of the largest size
+    ]
+    value, start = min((objective(point)[0], tuple(point)) for point in grid)
+    if value < 2 * best.value:
+        best = min(best, minimise(objective, np.array(start), lower, upper), key=lambda minimum: minimum.value)
     scale, log_shape = (float(value) for value in best.point)
     slopes = scale * law.shape(params, log_shape)[0]
     if slopes.max() < _FLAT:

@@ -33,6 +33,9 @@ STAGE_VERSION = {
 """Raised by hand when a stage comes to make other results from the same inputs: exactly that stage runs again."""
 
 RECORD_VERSION = 1
+IDENTITY = "checkpoint.json"
+"""The file of a checkpoint that says which run and step it is, and the digest of its weights."""
+
 LIBRARIES = ("rlscale", "numpy", "pandas", "scipy", "torch", "matplotlib", "snakemake")
 
 
@@ -92,6 +95,15 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue  # a record says what was there; what was not could not have mattered
     return found
+
+
+def checkpoint_identity(path: Path) -> dict[str, object] | None:
+    """Return what ``checkpoint.json`` says, or None where there is no complete checkpoint."""
+    file = path / IDENTITY
+    if not file.is_file():
+        return None
+    identity: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
+    return identity
 
 
 @cache

@@ -19,11 +19,12 @@ from rlscale.figures.style import (
     colours,
     finish,
     human_count,
+    label_ticks,
     log_axis,
     new_figure,
     styled,
 )
-from rlscale.figures.tables import absences, check, is_excluded, omissions, runs
+from rlscale.figures.tables import absences, check, drawn, omissions, runs
 
 _X = {
     "compute": ("compute_flops", "Compute C (FLOPs)"),
@@ -65,10 +66,10 @@ def loss_against_x(
     if "variant" in curves and fit["variant"]:
         curves = curves[curves["variant"] == fit["variant"]]
     check(curves, ("params", "step", column, "test_loss"), f"loss_{x}")
-    rows = curves[~is_excluded(curves)]
+    rows, off_axis = drawn(curves)
     trained = rows[rows["step"] > 0]
     if trained.empty:
-        raise UserError(f"figure loss_{x}: no row has a step above 0")
+        raise UserError(f"figure loss_{x}: no run has a step above 0 with a positive test loss")
 
     figure = new_figure(4.4)
     axes = figure.add_subplot(xlabel=label, ylabel=LOSS_LABEL)
@@ -84,7 +85,7 @@ def loss_against_x(
     log_axis(axes, "x", [trained[column].min() / (1.5 if has_base else 1), trained[column].max()], human=x == "samples")
     log_axis(axes, "y", rows["test_loss"])
     _explain(figure, axes, handles, has_base, fit)
-    return finish(figure, [*_point_errors(trained), *omissions(curves, missing), *fit["notes"]])
+    return finish(figure, [*_point_errors(trained), *off_axis, *omissions(curves, missing), *fit["notes"]])
 
 
 @styled
@@ -112,11 +113,13 @@ def slope(fit: Mapping[str, Any], missing: Sequence[str] = ()) -> Figure:
     grid = np.geomspace(*axes.get_xlim(), 200)
     law = axes.plot(grid, k_max / (1 + (n_0 or 0.0) / grid), color="0.15", lw=1.4, gid="law")
     axes.errorbar(sizes, k_free, yerr=errors, fmt="o", color=_SLOPE_COLOUR, ms=5, capsize=2.5, elinewidth=1, zorder=3)
-    _size_ticks(axes, sizes)
-    top = float(np.max(k_free + np.nan_to_num(errors)))
-    axes.set_ylim(
-        min(0.0, 1.1 * float(np.min(k_free - np.nan_to_num(errors)))), 1.12 * max(top, k_max if k_max < 3 * top else 0)
-    )
+    label_ticks(axes, {size: human_count(size) for size in sizes}, apart=0.06)
+    spread = np.nan_to_num(errors)
+    low, high = min(0.0, float(np.min(k_free - spread))), max(0.0, float(np.max(k_free + spread)))
+    # A K_max far above every slope would press them all onto the axis.
+    high = max(high, k_max) if k_max <= 3 * high else high
+    pad = 0.12 * ((high - low) or 1.0)
+    axes.set_ylim(low - pad * (low < 0), high + pad)
     _mark_k_max(axes, k_max)
     _mark_n_0(axes, n_0)
     free = Line2D([], [], color=_SLOPE_COLOUR, marker="o", ls="", ms=5)
@@ -160,7 +163,7 @@ def _draw_law(
 
 
 def _size_handle(size: float, k: float | None, colour: str, marker: str) -> Line2D:
-    said = f"{human_count(size)}   k = {k:#.3g}" if k is not None else f"{human_count(size)}   not fitted"
+    said = f"{human_count(size)}   k = {_slope(k)}" if k is not None else f"{human_count(size)}   not fitted"
     return Line2D([], [], color=colour, marker=marker, ms=4, lw=1.5 if k is not None else 0, label=said)
 
 
@@ -168,7 +171,7 @@ def _explain(figure: Figure, axes: Axes, handles: list[Line2D], has_base: bool, 
     if has_base:
         handles = [*handles, base_handle()]
     figure.legend(handles=handles, title="Model size N (parameters)", loc="outside right upper", alignment="left")
-    said = [rf"$K_{{\max}}$ = {fit['k_max']:#.3g}"]
+    said = [rf"$K_{{\max}}$ = {_slope(fit['k_max'])}"]
     said += [rf"$N_0$ = {human_count(fit['n_0'], 3)}"] if fit["n_0"] is not None else []
     said += [rf"$R^2$ = {fit['r2_pooled']:.3f} (pooled)"] if fit["r2_pooled"] is not None else []
     axes.text(
@@ -183,24 +186,13 @@ def _explain(figure: Figure, axes: Axes, handles: list[Line2D], has_base: bool, 
     )
 
 
-def _size_ticks(axes: Axes, sizes: Sequence[int]) -> None:
-    """Label the sizes themselves; one too close to the size before it to be read keeps its tick without a label."""
-    low, high = axes.get_xlim()
-    labels, last = [], low
-    for size in sizes:
-        apart = math.log(size / last) > 0.06 * math.log(high / low)
-        labels.append(human_count(size) if apart else "")
-        last = size if apart else last
-    axes.set_xticks(sizes, labels)
-
-
 def _mark_k_max(axes: Axes, k_max: float) -> None:
     # At the left, where a rising curve leaves room.
     if k_max < axes.get_ylim()[1]:
         axes.axhline(k_max, color="0.45", lw=0.9, ls="--", gid="k-max")
-        axes.text(0.012, k_max, rf"$K_{{\max}}$ = {k_max:#.3g}", transform=axes.get_yaxis_transform(), va="bottom")
+        axes.text(0.012, k_max, rf"$K_{{\max}}$ = {_slope(k_max)}", transform=axes.get_yaxis_transform(), va="bottom")
     else:
-        axes.text(0.012, 0.97, rf"$K_{{\max}}$ = {k_max:#.3g}, above the axis", transform=axes.transAxes, va="top")
+        axes.text(0.012, 0.97, rf"$K_{{\max}}$ = {_slope(k_max)}, above the axis", transform=axes.transAxes, va="top")
 
 
 def _mark_n_0(axes: Axes, n_0: float | None) -> None:
@@ -233,6 +225,10 @@ def _point_errors(trained: pd.DataFrame) -> list[str]:
 
 def _looks(count: int) -> list[tuple[str, str]]:
     return [(colour, MARKERS[rank % len(MARKERS)]) for rank, colour in enumerate(colours(count))]
+
+
+def _slope(k: float) -> str:
+    return f"{k:#.3g}".rstrip(".")
 
 
 def _number(value: float | None) -> float:

@@ -132,6 +132,18 @@ def log_axis(
     axis.set_minor_formatter(NullFormatter())
 
 
+def label_ticks(axes: Axes, labels: Mapping[float, str], *, apart: float) -> None:
+    """Put the ticks of the x axis at given values; one within ``apart`` of a labelled one before it has no label."""
+    along = axes.transScale + axes.transLimits
+    axes.set_xlim(axes.get_xlim())  # so that the limits are those that will be drawn
+    shown, last = [], -math.inf
+    for value, label in sorted(labels.items()):
+        at = float(along.transform((value, axes.get_ylim()[1]))[0])
+        shown.append(label if at - last >= apart else "")
+        last = at if at - last >= apart else last
+    axes.set_xticks(sorted(labels), shown)
+
+
 def plain_ticks(low: float, high: float, apart: float = 0.055) -> list[float]:
     """Return round numbers in ``[low, high]``, as many as stay ``apart`` (a share of the axis) on a logarithmic axis.
 

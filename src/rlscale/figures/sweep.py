@@ -23,11 +23,12 @@ from rlscale.figures.style import (
     colours,
     finish,
     human_count,
+    label_ticks,
     log_axis,
     new_figure,
     styled,
 )
-from rlscale.figures.tables import RUN_COLUMNS, SEED_COLUMNS, check, is_excluded, omissions, runs
+from rlscale.figures.tables import RUN_COLUMNS, SEED_COLUMNS, check, drawn, omissions, runs
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ _FACTORS = {
 }
 _REUSE = _Axis("tau", "Data reuse τ (passes over the unique samples)", "Data reuse τ", "log", against="step")
 _MOST_COLUMNS = 3
-_APART = 0.055
+_APART = 0.08  # of two labels on a loss axis of about two inches
 
 
 def reuse(curves: pd.DataFrame, missing: Sequence[str] = ()) -> Figure:
@@ -105,7 +106,8 @@ def matched(curves: pd.DataFrame, column: str) -> list[tuple[str, pd.DataFrame]]
 @styled
 def _sweep_figure(curves: pd.DataFrame, axis: _Axis, name: str, missing: Sequence[str]) -> Figure:
     check(curves, ("params", "step", axis.against, "test_loss", axis.column), name)
-    settings = matched(curves[~is_excluded(curves)], axis.column)
+    rows, off_axis = drawn(curves)
+    settings = matched(rows, axis.column)
     if not settings:
         raise UserError(f"figure {name}: no two runs differ in {axis.column} alone, so there is nothing to compare")
     together = pd.concat([group for _, group in settings])
@@ -115,7 +117,7 @@ def _sweep_figure(curves: pd.DataFrame, axis: _Axis, name: str, missing: Sequenc
     for panel, (title, group) in zip(panels, settings, strict=True):
         _draw_curves(panel, group, axis, levels)
         log_axis(panel, "x", [trained.min() / 1.5, trained.max()], human=True)
-        log_axis(panel, "y", together["test_loss"], apart=_APART if len(panels) == 1 else 2 * _APART)
+        log_axis(panel, "y", together["test_loss"], apart=_APART if len(panels) == 1 else 1.6 * _APART)
         panel.set(xlabel=_AGAINST[axis.against], title=title)
         panel.set_ylabel(LOSS_LABEL if panel.get_subplotspec().is_first_col() else "")  # type: ignore[union-attr]
     _draw_last(last, settings, axis, levels)
@@ -126,7 +128,7 @@ def _sweep_figure(curves: pd.DataFrame, axis: _Axis, name: str, missing: Sequenc
     handles += [base_handle()] if len(trained) < len(together) else []
     figure.legend(handles=handles, title=axis.short, loc="outside upper center", ncols=min(len(handles), 8))
     planned = pd.concat([group for _, group in matched(curves, axis.column)])
-    return finish(figure, [*_last_steps(together), *omissions(planned, missing)])
+    return finish(figure, [*_last_steps(together), *off_axis, *omissions(planned, missing)])
 
 
 def _panels(settings: int) -> tuple[Figure, list[Axes], Axes]:
@@ -174,7 +176,7 @@ def _draw_last(panel: Axes, settings: Sequence[tuple[str, pd.DataFrame]], axis: 
             panel.errorbar(pair["place"], pair["test_loss"], yerr=pair.get("test_loss_se"), **look)
         means = ends.groupby("place")["test_loss"].mean()
         panel.plot(means.index, means, color=shade, marker="_", ms=9, mew=1.8, lw=1.5, gid="mean", label=title)
-    log_axis(panel, "y", seen)
+    log_axis(panel, "y", seen, apart=_APART)
     _level_axis(panel, axis, places)
     panel.set(xlabel=axis.label.replace(" (", "\n("), ylabel="Last test loss, 1 − pass@1", title="Where the runs end")
     if len(settings) > 1:
@@ -186,7 +188,7 @@ def _level_axis(panel: Axes, axis: _Axis, places: Mapping[Any, float]) -> None:
         log_axis(panel, "x", places.values())
     elif axis.scale == "category":
         panel.set_xlim(-0.5, len(places) - 0.5)
-    panel.set_xticks(list(places.values()), [_say_level(level) for level in places])
+    label_ticks(panel, {place: _say_level(level) for level, place in places.items()}, apart=0.1)
     panel.xaxis.set_minor_locator(NullLocator())
 
 

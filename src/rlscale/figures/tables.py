@@ -37,6 +37,20 @@ def is_excluded(curves: pd.DataFrame) -> "pd.Series[bool]":
     return curves["excluded"].fillna("").astype(str) != ""
 
 
+def drawn(curves: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows that a logarithmic loss axis can show, of runs that are trained and not excluded.
+
+    Returns:
+        The rows, and a sentence on the points whose test loss is zero or missing, if there are any.
+    """
+    kept = curves[~is_excluded(curves)]
+    rows = kept[kept["test_loss"] > 0]
+    hidden = len(kept) - len(rows)
+    said = f"Not on the logarithmic axis: {hidden} point{'s' if hidden > 1 else ''} without a positive test loss."
+    trained = rows.groupby(run_columns(rows), dropna=False)["step"].transform("max") > 0
+    return rows[trained], [said] if hidden else []
+
+
 def run_columns(curves: pd.DataFrame) -> list[str]:
     """Return the columns that tell one run from another, of those in the table."""
     return [column for column in (*RUN_COLUMNS, *SEED_COLUMNS) if column in curves.columns]

@@ -17,20 +17,20 @@ from torch import Tensor
 from rlscale.errors import UserError
 from rlscale.files import atomic_folder
 from rlscale.models.qwen2 import NORM_EPSILON, ROPE_THETA, Architecture, Qwen2
+from rlscale.provenance import IDENTITY
 from rlscale.tasks.vocabulary import EOS, PAD
 
 WEIGHTS = "model.safetensors"
-IDENTITY = "checkpoint.json"
+MAX_POSITIONS = 128  # what the configuration declares; rotary positions have no limit of their own
 
 
-def save_checkpoint(model: Qwen2, path: Path, *, tokenizer: str, max_length: int, identity: dict[str, object]) -> None:
+def save_checkpoint(model: Qwen2, path: Path, *, tokenizer: str, identity: dict[str, object]) -> None:
     """Write ``model`` as a Hugging Face directory, all or nothing.
 
     Args:
         model: the weights to write.
         path: the directory; an older one is replaced.
         tokenizer: text of ``tokenizer.json``.
-        max_length: longest sequence that the model was trained on, in tokens.
         identity: what ``checkpoint.json`` says beside the digest of the weights.
     """
     weights = save(_to_hugging_face(model), metadata={"format": "pt"})
@@ -39,7 +39,7 @@ def save_checkpoint(model: Qwen2, path: Path, *, tokenizer: str, max_length: int
         (folder / WEIGHTS).write_bytes(weights)
         (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
         for name, content in {
-            "config.json": _config(model.shape, max_length),
+            "config.json": _config(model.shape),
             "generation_config.json": {"do_sample": True, "eos_token_id": EOS, "pad_token_id": PAD},
             "tokenizer_config.json": {
                 "tokenizer_class": "PreTrainedTokenizerFast",
@@ -77,21 +77,12 @@ def load_checkpoint(path: Path) -> Qwen2:
     return model
 
 
-def checkpoint_identity(path: Path) -> dict[str, object] | None:
-    """Return what ``checkpoint.json`` says, or None where there is no complete checkpoint."""
-    file = path / IDENTITY
-    if not file.is_file():
-        return None
-    identity: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
-    return identity
-
-
 def read_tokenizer(path: Path) -> str:
     """Return the text of a checkpoint's ``tokenizer.json``, for the checkpoints that follow from it."""
     return (path / "tokenizer.json").read_text(encoding="utf-8")
 
 
-def _config(shape: Architecture, max_length: int) -> dict[str, object]:
+def _config(shape: Architecture) -> dict[str, object]:
     return {
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
@@ -103,7 +94,7 @@ def _config(shape: Architecture, max_length: int) -> dict[str, object]:
         "num_hidden_layers": shape.layers,
         "num_key_value_heads": shape.kv_heads,
         "vocab_size": shape.vocabulary,
-        "max_position_embeddings": max_length,
+        "max_position_embeddings": MAX_POSITIONS,
         "rms_norm_eps": NORM_EPSILON,
         "rope_parameters": {"rope_theta": ROPE_THETA, "rope_type": "default"},
         "tie_word_embeddings": True,

@@ -4,8 +4,7 @@
 where the answer ends, so that it knows the format of an answer and no more facts than the base.
 """
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,10 +12,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from rlscale.canonical import derived_seed
 from rlscale.ladder import Supervised
+from rlscale.models.optimiser import AdamW
 from rlscale.models.qwen2 import Architecture, Qwen2, causal_mask, full_attention, rotary
 from rlscale.tasks.skills import SkillsProblems
-
-log = logging.getLogger(__name__)
 
 
 def new_model(shape: Architecture, seed: int) -> Qwen2:
@@ -26,30 +24,33 @@ def new_model(shape: Architecture, seed: int) -> Qwen2:
 
 
 def train_on_corpus(
-    model: Qwen2, problems: SkillsProblems, stage: Supervised, learning_rate: float, *, seed: int, instruct: bool
+    model: Qwen2,
+    problems: SkillsProblems,
+    stage: Supervised,
+    *,
+    seed: int,
+    instruct: bool,
+    report: Callable[[str], None],
 ) -> float:
     """Train ``model`` in place and return the mean loss of the last tenth of the steps, in nats a target token.
 
     Args:
         model: random weights for a base model, a base model for an instruct model.
         problems: source of the corpus.
-        stage: length, batches, schedule.
-        learning_rate: the stage's peak rate, already scaled to the model's width.
+        stage: length, batches, schedule; its learning rate is the model's own, already scaled to the width.
         seed: moves the corpus; stages and seeds never share documents' noise.
         instruct: train on documents that all end where the answer ends.
+        report: called after each step with a line on how far training is.
     """
     noise = 0.0 if instruct else problems.spec.format_noise
     corpus_seed = derived_seed("instruct" if instruct else "base", seed)
     length = problems.corpus_row_length - 1
     rotation = rotary(torch.arange(length)[None], model.shape.head_width)
     attend = full_attention(causal_mask(length))
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, betas=stage.adam_betas, weight_decay=stage.weight_decay, fused=True
-    )
+    optimiser = AdamW(model, betas=stage.adam_betas, weight_decay=stage.weight_decay)
     recent: list[float] = []
     batches = problems.corpus(corpus_seed, stage.batch_size, stage.steps, format_noise=noise)
     for step, (tokens, is_target) in enumerate(batches):
-        optimiser.param_groups[0]["lr"] = learning_rate * rate_factor(stage, step)
         documents = torch.from_numpy(tokens)
         hidden = model.hidden(documents[:, :-1], rotation, attend)
         places = torch.from_numpy(is_target[:, 1:]).reshape(-1).nonzero().squeeze(-1)
@@ -58,11 +59,10 @@ def train_on_corpus(
         loss = F.cross_entropy(model.logits(states), targets)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimiser.step(stage.learning_rate * rate_factor(stage, step))
         if step >= 0.9 * stage.steps:
             recent.append(loss.item())
-        if (step + 1) % max(1, stage.steps // 10) == 0:
-            log.info("supervised step %d of %d: loss %.4f", step + 1, stage.steps, loss.item())
+        report(f"supervised step {step + 1} of {stage.steps}")
     return sum(recent) / len(recent)
 
 

@@ -14,9 +14,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from rlscale.files import atomic_folder, remove_folder
+from rlscale.models.optimiser import AdamW
 from rlscale.models.qwen2 import Qwen2
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
+WEIGHTS = "weights."
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,10 @@ class State:
     rows: pd.DataFrame
 
 
-def save_state(folder: Path, step: int, model: Qwen2, optimiser: torch.optim.AdamW, rows: pd.DataFrame) -> None:
+def save_state(folder: Path, step: int, model: Qwen2, optimiser: AdamW, rows: pd.DataFrame) -> None:
     """Write the state after ``step``; states of other steps are removed afterwards."""
-    tensors = {}
-    for name, parameter in model.named_parameters():
-        tensors[f"weights.{name}"] = parameter.detach()
-        for moment in MOMENTS:
-            tensors[f"{moment}.{name}"] = optimiser.state[parameter][moment]
+    weights = {f"{WEIGHTS}{name}": parameter.detach() for name, parameter in model.named_parameters()}
+    tensors = weights | optimiser.moments()
     place = folder / f"step-{step:06d}"
     with atomic_folder(place) as temporary:
         (temporary / "state.safetensors").write_bytes(save(tensors))
@@ -58,15 +56,9 @@ def load_state(folder: Path, last_step: int) -> State | None:
     return None
 
 
-def restore(state: State, model: Qwen2, optimiser: torch.optim.AdamW) -> None:
+def restore(state: State, model: Qwen2, optimiser: AdamW) -> None:
     """Put the tensors of ``state`` into ``model`` and ``optimiser``."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(state.tensors[f"weights.{name}"])
-            moments = {moment: state.tensors[f"{moment}.{name}"].clone() for moment in MOMENTS}
-            optimiser.state[parameter] = {"step": torch.tensor(float(optimiser_steps(state))), **moments}
-
-
-def optimiser_steps(state: State) -> int:
-    """Return the number of optimiser updates behind a state; AdamW corrects its bias by it."""
-    return int(state.rows["updates"].sum())
+            parameter.copy_(state.tensors[f"{WEIGHTS}{name}"])
+    optimiser.restore(state.tensors, int(state.rows["updates"].sum()))

@@ -19,10 +19,12 @@ from torch import Tensor
 from rlscale.canonical import derived_seed
 from rlscale.errors import UserError
 from rlscale.ledger import PHASES, ForwardCost, planned_flops
-from rlscale.models.checkpoint import checkpoint_identity, load_checkpoint, read_tokenizer, save_checkpoint
+from rlscale.models.checkpoint import load_checkpoint, read_tokenizer, save_checkpoint
 from rlscale.models.encoding import EncodedProblems, encode_problems
 from rlscale.models.generate import Layout, Rollouts, answer_logprobs, generate
+from rlscale.models.optimiser import AdamW
 from rlscale.models.qwen2 import Qwen2
+from rlscale.provenance import checkpoint_identity
 from rlscale.rewards import flip
 from rlscale.tasks.vocabulary import EOS
 from rlscale.trainers import Progress, TrainingJob
@@ -43,7 +45,6 @@ class LocalTrainer:
     def train(self, job: TrainingJob) -> pd.DataFrame:
         """Train one run; see :class:`rlscale.trainers.Trainer`."""
         torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(True)
         return _Run(job).train()
 
 
@@ -69,12 +70,8 @@ class _Run:
             raise UserError(f"{job.run_id}: the pool has {len(job.problems)} problems, but the run needs {needed}")
         self.layout = Layout(self.problems.prompts.shape[1], self.group_size, self.problems.answers.shape[1])
         self.cost = ForwardCost(shape.params, shape.width, shape.layers, shape.vocabulary)
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=self.settings["learning_rate"],
-            betas=tuple(self.settings["adam_betas"]),
-            weight_decay=self.settings["weight_decay"],
-            fused=True,
+        self.optimiser = AdamW(
+            self.model, betas=self.settings["adam_betas"], weight_decay=self.settings["weight_decay"]
         )
         self.rows: list[Row] = []
         self.seconds: dict[str, float] = {}
@@ -149,14 +146,13 @@ class _Run:
                 old = [self._logprobs(self.model, batch, rollouts, part) for part in parts]
         warmup = self.settings["warmup_steps"]
         rate = self.settings["learning_rate"] * (min(1.0, step / warmup) if warmup else 1.0)
-        self.optimiser.param_groups[0]["lr"] = rate
         divergence, norms = 0.0, []
         for part, before in zip(parts, old, strict=True):
             tokens = rollouts.mask.sum().item() / len(parts)
             with self._timed("reference_logprob"), torch.no_grad():
                 base = self._logprobs(self.reference, batch, rollouts, part) if self.reference is not None else None
             with self._timed("update"):
-                kl, norm = self._optimise(batch, rollouts, advantages, part, before, base, tokens)
+                kl, norm = self._optimise(batch, rollouts, advantages, part, before, base, tokens, rate)
             divergence += kl / len(parts)
             norms.append(norm)
         rows = sum(map(len, parts))
@@ -183,9 +179,10 @@ class _Run:
         old: Tensor | None,
         base: Tensor | None,
         tokens: float,
+        rate: float,
     ) -> tuple[float, float]:
         """Make one update on the groups ``part``; return the KL to the base a token, and the gradient's norm."""
-        self.optimiser.zero_grad(set_to_none=False)
+        self.optimiser.zero_grad()
         divergence = 0.0
         if len(part):
             logprobs = self._logprobs(self.model, batch, rollouts, part)
@@ -197,12 +194,9 @@ class _Run:
                 divergence = penalty.item() / tokens
                 loss = loss + self.settings["kl_coefficient"] * penalty
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
-        else:
-            for parameter in self.model.parameters():
-                parameter.grad = torch.zeros_like(parameter)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["max_gradient_norm"])
-        self.optimiser.step()
-        return divergence, norm.item()
+        norm = self.optimiser.clip(self.settings["max_gradient_norm"])
+        self.optimiser.step(rate)
+        return divergence, norm
 
     def _logprobs(self, model: Qwen2, batch: EncodedProblems, rollouts: Rollouts, groups: Tensor) -> Tensor:
         return answer_logprobs(
@@ -256,7 +250,6 @@ class _Run:
             self.model,
             self.job.checkpoint(step),
             tokenizer=self.tokenizer,
-            max_length=self.layout.prompt + self.layout.answer_tokens,
             identity={"run": self.job.run_id, "fingerprint": self.job.fingerprint, "step": step},
         )
 

@@ -1,0 +1,53 @@
+# rlscale: from a study's configuration to its tables, fits and figures.
+#
+#   snakemake                        the default study (mini)
+#   snakemake STUDY                  a study of config/studies
+#   snakemake --config study=PATH    a study of your own
+#
+# Rules are thin: what a study is made of is asked of rlscale.workflow, and each job is one `rlscale stage` command.
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from rlscale.errors import UserError
+from rlscale.workflow import STAGE_VERSION, Studies
+
+min_version("9.27")
+
+# Jobs find the `rlscale` of the environment that Snakemake runs in.
+shell.prefix(f"PATH={Path(sys.executable).parent}:$PATH; ")
+
+try:
+    studies = Studies(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    study=r"[^/]+",
+
+
+rule all:
+    default_target: True
+    input:
+        lambda wildcards: studies.open(studies.default).targets(),
+
+
+for shipped in studies.files:
+
+    rule:
+        name:
+            shipped
+        input:
+            lambda wildcards, study=shipped: studies.open(study).targets(),
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/curves.smk"
+include: "workflow/rules/law.smk"
+include: "workflow/rules/figures.smk"

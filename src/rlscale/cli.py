@@ -1,0 +1,144 @@
+"""The command line: parse, load, call, show.
+
+Heavy libraries are imported inside the commands, so that `rlscale --help` answers at once. A user's mistake is one line
+on stderr and exit code 2; anything else that escapes is a bug and keeps its traceback.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rlscale import stages
+from rlscale.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Measure the scaling law of reinforcement-learning post-training.",
+)
+
+app.add_typer(stages.app, name="stage", hidden=True)
+
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a shipped study, or the path of a YAML file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit: 0, or 2 with a sentence on stderr where the input is wrong."""
+    try:
+        app(args=argv, prog_name="rlscale")
+    except UserError as error:
+        for line in str(error).splitlines():
+            typer.echo(f"error: {line}", err=True)
+        sys.exit(2)
+
+
+@app.command()
+def validate(study: Study, as_json: Json = False) -> None:
+    """Check a study and its ladder, and say what it would train."""
+    from rlscale.config import find_study, load_grid, load_study
+    from rlscale.study import PublishedStudy
+
+    path = find_study(study)
+    loaded = load_study(path)
+    summary: dict[str, object] = {"study": path.stem, "path": str(path), "kind": loaded.kind}
+    if isinstance(loaded, PublishedStudy):
+        summary["points"] = loaded.points
+        said = f"trains nothing; fits the law on {loaded.points}"
+    else:
+        grid = load_grid(path)[2]
+        cells = sum(len(run.budgets) for run in grid.runs.values())
+        summary |= {"runs": len(grid.runs), "cells": cells, "excluded": len(grid.excluded)}
+        said = (
+            f"{len(grid.runs)} runs, {cells} cells, {len(grid.bases)} base models, {len(grid.excluded)} runs excluded"
+        )
+    _emit(summary, as_json, f"{path.stem} is valid: {said}")
+
+
+@app.command()
+def cells(study: Study, as_json: Json = False) -> None:
+    """List the runs and cells of a study, their ids, fingerprints and expected FLOPs."""
+    from rlscale.cli_tables import show_cells
+    from rlscale.config import find_study, load_grid
+    from rlscale.price import grid_price
+
+    path = find_study(study)
+    loaded, _, grid = load_grid(path)
+    price = grid_price(loaded, grid)
+    if as_json:
+        _print_json({"study": path.stem, **price.to_json()})
+    else:
+        show_cells(path.stem, grid, price)
+
+
+@app.command()
+def fit(  # noqa: PLR0917 (on the command line the options are named)
+    points: Annotated[Path, typer.Argument(metavar="POINTS", help="CSV or Parquet of points.")],
+    x: Annotated[Literal["compute", "samples"], typer.Option("--x", help="X of the law.")],
+    max_params: Annotated[float | None, typer.Option(help="Use sizes up to this many parameters only.")] = None,
+    first_steps: Annotated[int | None, typer.Option(help="Use steps up to this one only.")] = None,
+    loss: Annotated[Literal["linear", "log"], typer.Option(help="Least squares on the loss or on its log.")] = "linear",
+    variant: Annotated[str | None, typer.Option(help="Variant to fit, where the points hold several.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit log10 L = -k(N) log10 X + E, with k(N) = K_max / (1 + N_0 / N), to points."""
+    from rlscale.cli_tables import show_fit
+    from rlscale.fit import fit_points
+    from rlscale.points import read_points
+
+    table = read_points(points, variant=variant)
+    result = fit_points(table, x=x, loss=loss, max_params=max_params, first_steps=first_steps)
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        show_fit(result)
+
+
+@app.command()
+def status(study: Study, as_json: Json = False) -> None:
+    """Show which planned checkpoints and scores of a study are there."""
+    from rlscale.cli_tables import show_status
+    from rlscale.config import find_study, load_grid
+    from rlscale.status import study_status
+
+    path = find_study(study)
+    runs = study_status(path.stem, load_grid(path)[2])
+    if as_json:
+        planned = sum(len(run.checkpoints) for run in runs)
+        there = {kind: sum(sum(getattr(run, kind).values()) for run in runs) for kind in ("checkpoints", "scores")}
+        _print_json({"study": path.stem, "planned": planned, **there, "runs": [asdict(run) for run in runs]})
+    else:
+        show_status(path.stem, runs)
+
+
+@app.command(hidden=True)
+def schema(
+    folder: Annotated[Path, typer.Option(help="Where the files go.")] = Path("config/schema"), as_json: Json = False
+) -> None:
+    """Write the JSON Schemas of studies and ladders, which editors read."""
+    from rlscale.schema import schemas
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for name, text in schemas().items():
+        path = folder / f"{name}.schema.json"
+        path.write_text(text, encoding="utf-8")
+        written[name] = str(path)
+    _emit({"written": written}, as_json, "wrote " + ", ".join(written.values()))
+
+
+def _emit(value: dict[str, object], as_json: bool, text: str) -> None:
+    if as_json:
+        _print_json(value)
+    else:
+        typer.echo(text)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,76 @@
+"""What the command line shows: tables for people. The same facts are in each command's JSON."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rlscale.fit import Fit
+    from rlscale.grid import Grid
+    from rlscale.price import Price
+    from rlscale.status import RunStatus
+
+
+def show_cells(study: str, grid: "Grid", price: "Price") -> None:
+    """Print one line a run, the exclusions and the totals."""
+    table = Table("run", "fingerprint", "blocks", "budgets", "samples", "expected FLOPs", title=f"study {study}")
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for run in grid.runs.values():
+        last = run.budgets[-1]
+        budgets = f"{len(run.budgets)} to step {last}"
+        cost = (f"{price.samples(run, last):,}", f"{price.flops(run, last):.3g}")
+        table.add_row(run.run_id, run.fingerprint, ", ".join(run.blocks), budgets, *cost)
+    console = _console()
+    console.print(table)
+    for run_id, reason in grid.excluded:
+        console.print(f"excluded {run_id}: {reason}")
+    cells = sum(len(run.budgets) for run in grid.runs.values())
+    tokens = ", ".join(f"{pool} {price.tokens_are} {count:,.4g}" for pool, count in price.tokens.items())
+    console.print(f"tokens a rollout: {tokens}")
+    totals = f"{len(grid.runs)} runs, {cells} cells, {price.total_samples:,} samples"
+    console.print(f"{totals}, expected {price.total_flops:.4g} FLOPs (6·N·T, N without embeddings)")
+
+
+def show_status(study: str, runs: "list[RunStatus]") -> None:
+    """Print one line a run: a mark for each planned checkpoint, and the counts."""
+    table = Table("run", "checkpoints", "done", "scored", "", title=f"study {study}")
+    for run in runs:
+        marks = "".join("✔" if there else "✘" for there in run.checkpoints.values())
+        done, scored = (f"{sum(kind.values())}/{len(kind)}" for kind in (run.checkpoints, run.scores))
+        table.add_row(run.run_id, marks, done, scored, "changed: will be trained anew" if run.changed else "")
+    console = _console()
+    console.print(table)
+    planned = sum(len(run.checkpoints) for run in runs)
+    checkpoints = sum(sum(run.checkpoints.values()) for run in runs)
+    scores = sum(sum(run.scores.values()) for run in runs)
+    console.print(f"{checkpoints} of {planned} checkpoints, {scores} of {planned} scores")
+
+
+def show_fit(fit: "Fit") -> None:
+    """Print the law's parameters, the slopes by size and what a reader must know first."""
+    table = Table("params", "k (law)", "k (free)", "se", "R² within", title=f"{fit.law}, X = {fit.x}, {fit.loss} loss")
+    for column in table.columns:
+        column.justify = "right"
+    for size, slope in fit.k.items():
+        free = fit.k_free.get(size)
+        others = (_number(free), _number(fit.k_free_se.get(size)), _number(fit.r2_within.get(size)))
+        table.add_row(f"{int(size):,}", _number(slope), *others)
+    console = _console()
+    console.print(table)
+    n_0 = "none" if fit.n_0 is None else f"{fit.n_0:.5g}"
+    console.print(f"K_max = {fit.k_max:.4f}, N_0 = {n_0} parameters")
+    console.print(f"{fit.points} points, SSE = {fit.sse:.4g}, pooled R² = {_number(fit.r2_pooled)}")
+    for note in fit.notes:
+        console.print(f"note: {note}")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal; wide where the output goes to a file."""
+    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 200)

@@ -1,0 +1,92 @@
+"""What a grid would cost, before anything is trained: samples and training FLOPs of each run and cell."""
+
+from dataclasses import asdict, dataclass
+
+from rlscale.grid import Grid, Run
+from rlscale.ledger import planned_flops
+from rlscale.study import TrainedStudy
+from rlscale.task_spec import SkillsTask
+from rlscale.tasks import SkillsProblems
+
+COUNTED_PROBLEMS = 256
+"""Problems whose tokens are counted for the mean length of a rollout."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """The expected cost of a grid, in the literature's 6·N·T with true non-embedding N.
+
+    Attributes:
+        grid: the runs that are priced.
+        tokens: by pool, tokens of a rollout: prompt and answer.
+        tokens_are: "mean", or "at most" where only the limits are known.
+    """
+
+    grid: Grid
+    tokens: dict[str, float]
+    tokens_are: str
+
+    def samples(self, run: Run, step: int) -> int:
+        """Return the prompts that ``run`` consumes in ``step`` optimiser steps."""
+        return step * run.prompts_per_step
+
+    def flops(self, run: Run, step: int) -> float:
+        """Return the expected training FLOPs of ``run`` up to ``step``."""
+        return planned_flops(
+            params=run.non_embedding_params,
+            samples=self.samples(run, step),
+            group_size=run.group_size,
+            tokens_per_rollout=self.tokens[run.pool_id],
+        )
+
+    @property
+    def total_flops(self) -> float:
+        """Expected training FLOPs of the whole grid: every run to its last budget."""
+        return sum(self.flops(run, run.budgets[-1]) for run in self.grid.runs.values())
+
+    @property
+    def total_samples(self) -> int:
+        """Samples of the whole grid: every run to its last budget."""
+        return sum(self.samples(run, run.budgets[-1]) for run in self.grid.runs.values())
+
+    def to_json(self) -> dict[str, object]:
+        """Return runs, cells, totals and exclusions as JSON-native values."""
+        runs, cells = [], []
+        for run in self.grid.runs.values():
+            values = {name: value for name, value in asdict(run).items() if name != "identity"}
+            last = run.budgets[-1]
+            cost = {"samples": self.samples(run, last), "expected_flops": self.flops(run, last)}
+            runs.append({**values, "fingerprint": run.fingerprint, **cost})
+            for step in run.budgets:
+                cost = {"samples": self.samples(run, step), "expected_flops": self.flops(run, step)}
+                cells.append({"run_id": run.run_id, "step": step, **cost})
+        totals = {"runs": len(runs), "cells": len(cells), "samples": self.total_samples}
+        return {
+            "runs": runs,
+            "cells": cells,
+            "totals": {**totals, "expected_flops": self.total_flops},
+            "tokens_per_rollout": self.tokens,
+            "tokens_are": self.tokens_are,
+            "excluded": [{"run_id": run_id, "reason": reason} for run_id, reason in self.grid.excluded],
+        }
+
+
+def grid_price(study: TrainedStudy, grid: Grid) -> Price:
+    """Return the expected cost of a study's grid.
+
+    Procedural problems are short: their tokens are counted. Texts from files are priced at the study's limits.
+    """
+    if not isinstance(study.task, SkillsTask):
+        most = (study.training.max_prompt_tokens or 0) + (study.training.max_new_tokens or 0)
+        return Price(grid, dict.fromkeys(grid.pools, float(most)), "at most")
+    source = SkillsProblems(study.task)
+    tokens = {}
+    for run in grid.runs.values():
+        if run.pool_id not in tokens:
+            problems = source.train(run.families, run.skill_share, study.task.seed, COUNTED_PROBLEMS)
+            words = [
+                len(f"{prompt} {answer}".split())
+                for prompt, answer in zip(problems["prompt"], problems["answer"], strict=True)
+            ]
+            tokens[run.pool_id] = sum(words) / len(words) + 1  # and the end of the answer
+    return Price(grid, tokens, "mean")

@@ -1,0 +1,314 @@
+"""The jobs of the workflow, one command each: read the inputs, call the science, write the outputs and their record.
+
+Snakemake calls ``rlscale stage NAME STUDY …``; where files lie follows from the study's name (`rlscale.paths`), and what
+a job is to do from the specifications that the workflow wrote as its inputs. Heavy modules are imported by the jobs
+that need them.
+"""
+# ruff: noqa: PLC0415
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rlscale.files import atomic_file, remove_folder, write_bytes, write_text
+from rlscale.job import Ticker, logged_job
+from rlscale.paths import StudyPaths, record_of
+from rlscale.provenance import write_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(help="One job of the workflow; Snakemake calls these.", no_args_is_help=True)
+
+
+@app.command()
+def pool(study: str, pool_id: str) -> None:
+    """Make or read the training problems of a pool."""
+    paths = StudyPaths(study)
+    spec_path, output = paths.spec("pools", pool_id), paths.pool(pool_id)
+    with logged_job(f"pool {pool_id}", paths.log("pool", pool_id)) as started:
+        spec = _read(spec_path)
+        table = _task(spec["task"]).train(spec["families"], spec["skill_share"], spec["seed"], spec["problems"])
+        _write_table(table, output)
+        write_record(output, stage="pool", inputs=[spec_path], started=started, facts={"problems": len(table)})
+
+
+@app.command()
+def suites(study: str) -> None:
+    """Make or read the problems of all evaluation suites."""
+    import pandas as pd
+
+    paths = StudyPaths(study)
+    spec_path, output = paths.spec("study", "suites"), paths.suites
+    with logged_job("suites", paths.log("suites", "suites")) as started:
+        spec = _read(spec_path)
+        source = _task(spec["task"])
+        tables = [source.suite(name, spec["problems"], spec["seed"]).assign(suite=name) for name in spec["suites"]]
+        _write_table(pd.concat(tables, ignore_index=True), output)
+        write_record(output, stage="suites", inputs=[spec_path], started=started)
+
+
+@app.command()
+def base(study: str, base_id: str) -> None:
+    """Build a base model: the supervised stage on the task's corpus, and the instruct stage where it is asked for."""
+    import torch
+
+    from rlscale.ladder import Supervised
+    from rlscale.models.checkpoint import save_checkpoint
+    from rlscale.models.supervised import architecture, new_model, train_on_corpus
+    from rlscale.task_spec import SkillsTask
+    from rlscale.tasks.skills import SkillsProblems
+
+    paths = StudyPaths(study)
+    spec_path, output = paths.spec("bases", base_id), paths.base(base_id)
+    with logged_job(f"base {base_id}", paths.log("base", base_id)) as started:
+        torch.set_num_threads(1)
+        spec = _read(spec_path)
+        problems = SkillsProblems(SkillsTask.model_validate(spec["task"]))
+        model = new_model(architecture(spec["model"], len(problems.vocabulary)), spec["seed"])
+        facts: dict[str, object] = {"seed": spec["seed"]}
+        for name in ("supervised", "instruct"):
+            if spec[name] is not None:
+                stage = Supervised.model_validate(spec[name])
+                facts[f"{name}_loss_nats"] = train_on_corpus(
+                    model, problems, stage, seed=spec["seed"], instruct=name == "instruct", report=Ticker(base_id)
+                )
+        identity: dict[str, object] = {"base": base_id, "step": 0}
+        save_checkpoint(model, output, tokenizer=problems.vocabulary.tokenizer_json(), identity=identity)
+        write_record(output, stage="base", inputs=[spec_path], started=started, facts=facts)
+
+
+@app.command()
+def train(study: str, run_id: str) -> None:
+    """Train a run to its last budget, from where it stands; a checkpoint at each budget."""
+    import pandas as pd
+
+    from rlscale.trainers import Progress, TrainingJob, trainer_named
+
+    paths = StudyPaths(study)
+    cell_path, output = paths.cell(run_id), paths.steps(run_id)
+    with logged_job(f"train {run_id}", paths.log("train", run_id)) as started:
+        cell = _read(cell_path)
+        identity, fingerprint = cell["identity"], cell["fingerprint"]
+        base_path, pool_path = paths.base(cell["base"]), paths.pool(cell["pool"])
+        tick = Ticker(run_id)
+
+        def report(progress: Progress) -> None:
+            done = f"step {progress.step} of {progress.last_step}"
+            tick(f"{done}, reward {progress.reward_mean:.3f}, {progress.seconds_left:.0f} s left")
+
+        job = TrainingJob(
+            run_id=run_id,
+            fingerprint=fingerprint,
+            budgets=tuple(cell["budgets"]),
+            identity=identity,
+            base=base_path,
+            problems=pd.read_parquet(pool_path),
+            checkpoint=lambda step: paths.checkpoint(run_id, step),
+            resume=paths.resume(run_id, fingerprint),
+            report=report,
+        )
+        steps = trainer_named(identity["trainer"]).train(job)
+        _write_table(steps, output)
+        planned = [paths.checkpoint(run_id, step) for step in cell["budgets"]]
+        _remove_others(paths.checkpoints(run_id), planned)
+        _remove_others(paths.resume(run_id, fingerprint).parent, [paths.resume(run_id, fingerprint)])
+        write_record(
+            output,
+            stage="train",
+            inputs=[cell_path, base_path, pool_path],
+            outputs=planned,
+            started=started,
+            facts={"run": run_id, "fingerprint": fingerprint, "seed": identity["seed"]},
+        )
+
+
+@app.command()
+def evaluate(study: str, run_id: str) -> None:
+    """Answer every suite with every checkpoint of a run; checkpoints that were answered before are not asked again."""
+    import pandas as pd
+
+    from rlscale.canonical import digest
+    from rlscale.evaluators import EvaluationSettings, evaluator_named
+    from rlscale.provenance import checkpoint_identity, describe
+
+    paths = StudyPaths(study)
+    spec_path, output = paths.spec("study", "evaluation"), paths.rollouts(run_id)
+    with logged_job(f"evaluate {run_id}", paths.log("evaluate", run_id)) as started:
+        cell, spec = _read(paths.cell(run_id)), _read(spec_path)
+        evaluator = evaluator_named(spec["evaluator"])
+        settings = EvaluationSettings(**spec["settings"])
+        problems = pd.read_parquet(paths.suites)
+        asked = [spec, describe(paths.suites)]
+        checkpoints = {0: paths.base(cell["base"])} | {s: paths.checkpoint(run_id, s) for s in cell["budgets"]}
+        tick = Ticker(run_id)
+        shards = []
+        for step, checkpoint in checkpoints.items():
+            key = digest([*asked, checkpoint_identity(checkpoint)])[:16]
+            shard = paths.rollout_shards(run_id) / f"step-{step:06d}-{key}.parquet"
+            if not shard.is_file():
+                answers = [
+                    evaluator.evaluate(checkpoint, suite, settings).assign(suite=name)
+                    for name, suite in problems.groupby("suite", sort=False)
+                ]
+                _write_table(pd.concat(answers, ignore_index=True).assign(step=step), shard)
+            shards.append(shard)
+            tick(f"evaluated {len(shards)} of {len(checkpoints)} checkpoints")
+        rollouts = pd.concat([pd.read_parquet(shard) for shard in shards], ignore_index=True)
+        _write_table(rollouts.astype({"suite": "category", "mode": "category"}), output)
+        _remove_others(paths.rollout_shards(run_id), shards)
+        inputs = [spec_path, paths.suites, record_of(paths.steps(run_id)), *checkpoints.values()]
+        write_record(output, stage="evaluate", inputs=inputs, started=started, facts={"run": run_id})
+
+
+@app.command()
+def grade(study: str, run_id: str) -> None:
+    """Grade a run's rollouts into scores with standard errors over problems."""
+    import pandas as pd
+
+    from rlscale.curves import score_table
+    from rlscale.rewards import grade_exact
+
+    paths = StudyPaths(study)
+    source, output = paths.rollouts(run_id), paths.scores(run_id)
+    with logged_job(f"grade {run_id}", paths.log("grade", run_id)) as started:
+        rollouts = pd.read_parquet(source)
+        rollouts["reward"] = rollouts["probability"].astype("float64")
+        problems = pd.read_parquet(paths.suites, columns=["suite", "answer"])
+        truths = {name: table.to_numpy() for name, table in problems.groupby("suite")["answer"]}
+        has_answer = rollouts["mode"] != "exact"
+        for name, answers in rollouts[has_answer].groupby("suite", observed=True):
+            right = grade_exact(answers["answer"], truths[name][answers["problem"]], answers["finished"])
+            rollouts.loc[answers.index, "reward"] = right
+        _write_table(score_table(rollouts), output)
+        write_record(output, stage="grade", inputs=[source, paths.suites], started=started, facts={"run": run_id})
+
+
+@app.command()
+def curves(study: str) -> None:
+    """Gather the study's curves and scores into tables."""
+    import pandas as pd
+
+    from rlscale.curves import run_curve
+    from rlscale.points import read_points
+
+    paths = StudyPaths(study)
+    spec_path = paths.spec("study", "curves")
+    with logged_job("curves", paths.log("curves", "curves")) as started:
+        spec = _read(spec_path)
+        inputs = [spec_path]
+        outputs = [paths.curves_csv]
+        if spec["kind"] == "published":
+            inputs.append(Path(spec["points"]))
+            table = read_points(Path(spec["points"]))
+        else:
+            rows, scores = [], []
+            for run in spec["runs"]:
+                score_path, step_path = paths.scores(run["run"]), paths.steps(run["run"])
+                inputs += [score_path, step_path]
+                scores.append(pd.read_parquet(score_path).assign(run=run["run"]))
+                rows.append(run_curve(run, pd.read_parquet(step_path), scores[-1], **spec["measure"]))
+            table = pd.concat(rows, ignore_index=True)
+            _write_csv(pd.concat(scores, ignore_index=True).set_index("run").reset_index(), paths.all_scores)
+            outputs.append(paths.all_scores)
+        _write_table(table, paths.curves)
+        _write_csv(table, paths.curves_csv)
+        write_record(paths.curves, stage="curves", inputs=inputs, outputs=outputs, started=started)
+
+
+@app.command()
+def law(study: str) -> None:
+    """Fit the law for each X and loss space that the study asks for."""
+    import pandas as pd
+
+    from rlscale.curves import law_points
+    from rlscale.fit import fit_points
+
+    paths = StudyPaths(study)
+    spec_path, output = paths.spec("study", "law"), paths.fit
+    with logged_job("law", paths.log("law", "law")) as started:
+        spec = _read(spec_path)
+        points = law_points(pd.read_parquet(paths.curves), block=spec["block"], first_step=spec["first_step"])
+        fits = {
+            f"{x}_{loss}": fit_points(points, x=x, loss=loss, max_params=spec["max_params"]).to_json()
+            for x in spec["x"]
+            for loss in spec["loss"]
+        }
+        write_text(output, json.dumps({"fits": fits}, indent=2, sort_keys=True) + "\n")
+        write_record(output, stage="law", inputs=[spec_path, paths.curves], started=started)
+
+
+@app.command()
+def figure(study: str, name: str) -> None:
+    """Draw one figure, as SVG and PNG; it carries the digest of what it was derived from."""
+    import pandas as pd
+
+    from rlscale.canonical import digest
+    from rlscale.curves import law_points
+    from rlscale.figures import factor, loss_against_x, render, reuse, slope
+    from rlscale.provenance import STAGE_VERSION, describe
+
+    paths = StudyPaths(study)
+    spec_path = paths.spec("figures", name)
+    with logged_job(f"figure {name}", paths.log("figure", name)) as started:
+        spec = _read(spec_path)
+        inputs = [spec_path, paths.curves, paths.fit]
+        table, fits = pd.read_parquet(paths.curves), _read(paths.fit)["fits"]
+        in_law = law_points(table, block=spec["block"], first_step=0)
+        draw: dict[str, Callable[[], Any]] = {
+            "loss": lambda: loss_against_x(in_law, fits[spec["fit"]], spec["x"], first_step=spec["first_step"]),
+            "slope": lambda: slope(fits[spec["fit"]]),
+            "reuse": lambda: reuse(table),
+            "factor": lambda: factor(table, spec["factor"]),
+        }
+        drawn = draw[spec["kind"]]()
+        derivation = digest([STAGE_VERSION["figure"], *(describe(path)["sha256"] for path in inputs)])
+        metadata = {"Title": f"{study}: {name}", "Identifier": f"rlscale:{derivation}"}
+        outputs = [paths.figure(name, suffix) for suffix in ("svg", "png")]
+        for output in outputs:
+            write_bytes(output, render(drawn, "svg" if output.suffix == ".svg" else "png", metadata))
+        write_record(
+            outputs[0],
+            stage="figure",
+            inputs=inputs,
+            outputs=outputs[1:],
+            started=started,
+            facts={"derivation": derivation},
+        )
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401 - specifications are plain JSON
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _task(values: dict[str, Any]) -> Any:  # noqa: ANN401
+    from pydantic import TypeAdapter
+
+    from rlscale.task_spec import TaskSpec
+    from rlscale.tasks import load_task
+
+    return load_task(TypeAdapter(TaskSpec).validate_python(values))
+
+
+def _write_table(table: "pd.DataFrame", path: Path) -> None:
+    with atomic_file(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def _write_csv(table: "pd.DataFrame", path: Path) -> None:
+    with atomic_file(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _remove_others(folder: Path, keep: list[Path]) -> None:
+    """Remove what an earlier configuration left in ``folder``, once its replacement stands."""
+    for item in folder.iterdir():
+        if item in keep:
+            continue
+        if item.is_dir():
+            remove_folder(item)
+        else:
+            item.unlink()

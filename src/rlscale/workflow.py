@@ -1,0 +1,164 @@
+"""All that the Snakefile imports: which studies there are, what each is made of, and what a job needs.
+
+Opening a study expands its grid once and writes the specification of every job, each only if its content changed. The
+specifications are inputs of the jobs, so a changed value, and not a touched or re-spelt file, runs again exactly the
+jobs that depend on it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rlscale.config import find_study, load_grid, load_study, shipped_studies
+from rlscale.curves import ATTRIBUTES
+from rlscale.errors import UserError
+from rlscale.files import write_if_changed
+from rlscale.grid import Grid, Run
+from rlscale.identity import Coordinates
+from rlscale.paths import StudyPaths, record_of
+from rlscale.provenance import STAGE_VERSION
+from rlscale.study import PublishedStudy, TrainedStudy
+
+DEFAULT_STUDY = "mini"
+FACTORS = ("group_size", "reward_accuracy", "skill_share", "variant")
+
+__all__ = ["STAGE_VERSION", "OpenStudy", "Studies"]
+
+
+class Studies:
+    """The studies that this invocation of Snakemake knows: the shipped ones, and one given with ``--config study=``."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """Find the studies; none is read before it is needed.
+
+        Raises:
+            UserError: the given study does not exist, or takes the name of a shipped one.
+        """
+        self.files = shipped_studies()
+        given = find_study(str(config.get("study", DEFAULT_STUDY)))
+        self.default = given.stem
+        shipped = self.files.get(self.default)
+        if shipped is not None and shipped.resolve() != given.resolve():
+            raise UserError(f"{given}: a shipped study is called {self.default} ({shipped}): rename the file")
+        self.files[self.default] = given
+
+    @cache  # noqa: B019 - one instance lives as long as the process
+    def open(self, name: str) -> "OpenStudy":
+        """Return the study of this name, with its specifications written.
+
+        Raises:
+            UserError: there is none, or its file is wrong.
+        """
+        if name not in self.files:
+            raise UserError(f"results/{name}: no study of this name; give its file: --config study=PATH")
+        return OpenStudy(name, self.files[name])
+
+
+class OpenStudy:
+    """One expanded study: where its files lie and which jobs make them."""
+
+    def __init__(self, name: str, file: Path) -> None:
+        self.paths = StudyPaths(name)
+        self.study = load_study(file)
+        self.grid: Grid | None = None
+        if isinstance(self.study, TrainedStudy):
+            self.study, _, self.grid = load_grid(file)
+        self.figures = self._figures()
+        self._write_specs()
+
+    def targets(self) -> list[str]:
+        """Return the files that make the study complete."""
+        figures = [self.paths.figure(name, suffix) for name in self.figures for suffix in ("svg", "png")]
+        return [str(path) for path in (self.paths.curves_csv, self.paths.fit, *figures)]
+
+    def training_inputs(self, run_id: str) -> dict[str, str]:
+        """Return what training a run needs: its cell, the record of its base, its problems."""
+        run = self._run(run_id)
+        return {
+            "cell": str(self.paths.cell(run_id)),
+            "base": str(record_of(self.paths.base(run.base_id))),
+            "pool": str(self.paths.pool(run.pool_id)),
+        }
+
+    def curve_inputs(self) -> list[str]:
+        """Return what the study's tables are gathered from."""
+        spec = str(self.paths.spec("study", "curves"))
+        if isinstance(self.study, PublishedStudy):
+            return [spec, self.study.points]
+        runs = self._runs()
+        tables = [str(path(run_id)) for run_id in runs for path in (self.paths.scores, self.paths.steps)]
+        return [spec, *tables]
+
+    def _runs(self) -> dict[str, Run]:
+        return self.grid.runs if self.grid else {}
+
+    def _run(self, run_id: str) -> Run:
+        try:
+            return self._runs()[run_id]
+        except KeyError:
+            raise UserError(f"study {self.paths.study} has no run {run_id}: `rlscale cells` lists them") from None
+
+    def _figures(self) -> dict[str, dict[str, object]]:
+        """Return the figures that the study can have, and how to draw each."""
+        law = self.study.law
+        common = {"block": self._block(), "first_step": law.first_step}
+        figures: dict[str, dict[str, object]] = {}
+        for x in law.x:
+            drawn = {"x": x, "fit": f"{x}_{law.loss[0]}", **common}
+            figures[f"loss_{x}"] = {"kind": "loss", **drawn}
+            figures[f"slope_{x}"] = {"kind": "slope", **drawn}
+        runs = self._runs().values()
+        if _varies_alone(runs, "tau"):
+            figures["reuse"] = {"kind": "reuse", **common}
+        for name in FACTORS:
+            if _varies_alone(runs, name):
+                figures[name] = {"kind": "factor", "factor": name, **common}
+        return figures
+
+    def _block(self) -> str | None:
+        return self.study.law.block if self.grid else None
+
+    def _specs(self) -> Iterator[tuple[Path, object]]:
+        law = self.study.law.model_dump(mode="json", exclude={"gates", "block"}) | {"block": self._block()}
+        yield self.paths.spec("study", "law"), law
+        for name, figure in self.figures.items():
+            yield self.paths.spec("figures", name), figure
+        if isinstance(self.study, PublishedStudy):
+            yield self.paths.spec("study", "curves"), {"kind": "published", "points": self.study.points}
+        if isinstance(self.study, TrainedStudy) and self.grid:
+            yield from self._training_specs(self.study, self.grid)
+
+    def _training_specs(self, study: TrainedStudy, grid: Grid) -> Iterator[tuple[Path, object]]:
+        yield self.paths.spec("study", "suites"), grid.suites
+        yield self.paths.spec("study", "evaluation"), {"evaluator": study.evaluator, "settings": grid.evaluation}
+        measure = {
+            "suite": study.evaluation.suites[0],
+            "mode": study.evaluation.primary,
+            "gates": study.law.gates.model_dump(mode="json"),
+        }
+        runs = [
+            {"run": run.run_id} | {name: getattr(run, name) for name in ATTRIBUTES} for run in grid.runs.values()
+        ]
+        yield self.paths.spec("study", "curves"), {"kind": "trained", "measure": measure, "runs": runs}
+        for pool in grid.pools.values():
+            yield self.paths.spec("pools", pool.pool_id), pool.spec
+        for base in grid.bases.values():
+            yield self.paths.spec("bases", base.base_id), base.spec
+        for run in grid.runs.values():
+            yield self.paths.cell(run.run_id), run.cell_spec() | {"base": run.base_id, "pool": run.pool_id}
+
+    def _write_specs(self) -> None:
+        for path, content in self._specs():
+            write_if_changed(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _varies_alone(runs: Iterable[Run], axis: str) -> bool:
+    """Return whether two runs differ in ``axis`` and in nothing else."""
+    seen: dict[tuple[object, ...], object] = {}
+    for run in runs:
+        others = tuple(getattr(run, name) for name in Coordinates.__annotations__ if name != axis)
+        if seen.setdefault(others, getattr(run, axis)) != getattr(run, axis):
+            return True
+    return False

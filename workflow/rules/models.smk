@@ -1,0 +1,14 @@
+rule base:
+    """Base model. The record is the output: a folder that is one would be deleted before each new attempt."""
+    input:
+        lambda w: studies.open(w.study).paths.spec("bases", w.base),
+    output:
+        "results/{study}/models/{base}.record.json",
+    log:
+        "results/{study}/logs/base/{base}.log",
+    conda:
+        "../../envs/core.yaml"
+    params:
+        version=STAGE_VERSION["base"],
+    shell:
+        "rlscale stage base {wildcards.study} {wildcards.base}"
