@@ -27,7 +27,13 @@ FLOPS = ("flops_rollout", "flops_old_logprob", "flops_reference_logprob", "flops
 
 
 def run_curve(
-    run: Mapping[str, Any], steps: pd.DataFrame, scores: pd.DataFrame, *, suite: str, mode: str, gates: Mapping[str, Any]
+    run: Mapping[str, Any],
+    steps: pd.DataFrame,
+    scores: pd.DataFrame,
+    *,
+    suite: str,
+    mode: str,
+    gates: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Return the curve of one run, a row per evaluated step.
 

@@ -48,6 +48,6 @@ class Ticker:
         if now - self.said >= SECONDS_BETWEEN_LINES:
             self.said = now
             log.info("%s: %s", self.name, text)
-            from rich.console import Console  # noqa: PLC0415 - short jobs never need it
+            from rich.console import Console
 
             Console(stderr=True, soft_wrap=True, highlight=False).print(f"  {self.name}: {text}")

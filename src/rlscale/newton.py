@@ -57,14 +57,16 @@ def _is_tiny(step: Array, point: Array, tolerance: float) -> bool:
 
 
 def _newton_step(point: Array, gradient: Array, hessian: Array, lower: Array, upper: Array) -> Array:
-    """Return a downhill Newton step over the coordinates that no bound holds."""
+    """Return a downhill Newton step over the coordinates that no bound holds and that have an effect here."""
     held = ((point <= lower) & (gradient >= 0)) | ((point >= upper) & (gradient <= 0))
-    free = np.flatnonzero(~held)
+    idle = (gradient == 0) & (np.diag(hessian) == 0)
+    free = np.flatnonzero(~held & ~idle)
     step = np.zeros_like(point)
     if free.size:
         # Coordinates are scaled alike, then directions of negative curvature are turned downhill.
         block = hessian[np.ix_(free, free)]
-        scale = np.sqrt(np.maximum(np.abs(np.diag(block)), np.finfo(float).tiny))
+        diagonal = np.abs(np.diag(block))
+        scale = np.sqrt(np.maximum(diagonal, np.finfo(float).eps * diagonal.max()))
         curvature, directions = np.linalg.eigh(block / np.outer(scale, scale))
         floor = np.maximum(np.abs(curvature), 1e-12)
         step[free] = -(directions @ ((directions.T @ (gradient[free] / scale)) / floor)) / scale

@@ -4,7 +4,6 @@ Snakemake calls ``rlscale stage NAME STUDY …``; where files lie follows from t
 a job is to do from the specifications that the workflow wrote as its inputs. Heavy modules are imported by the jobs
 that need them.
 """
-# ruff: noqa: PLC0415
 
 import json
 from collections.abc import Callable
@@ -181,7 +180,7 @@ def grade(study: str, run_id: str) -> None:
         truths = {name: table.to_numpy() for name, table in problems.groupby("suite")["answer"]}
         has_answer = rollouts["mode"] != "exact"
         for name, answers in rollouts[has_answer].groupby("suite", observed=True):
-            right = grade_exact(answers["answer"], truths[name][answers["problem"]], answers["finished"])
+            right = grade_exact(answers["answer"], truths[name][answers["problem"]].tolist(), answers["finished"])
             rollouts.loc[answers.index, "reward"] = right
         _write_table(score_table(rollouts), output)
         write_record(output, stage="grade", inputs=[source, paths.suites], started=started, facts={"run": run_id})
@@ -280,11 +279,11 @@ def figure(study: str, name: str) -> None:
         )
 
 
-def _read(path: Path) -> Any:  # noqa: ANN401 - specifications are plain JSON
+def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _task(values: dict[str, Any]) -> Any:  # noqa: ANN401
+def _task(values: dict[str, Any]) -> Any:
     from pydantic import TypeAdapter
 
     from rlscale.task_spec import TaskSpec

@@ -138,9 +138,7 @@ class OpenStudy:
             "mode": study.evaluation.primary,
             "gates": study.law.gates.model_dump(mode="json"),
         }
-        runs = [
-            {"run": run.run_id} | {name: getattr(run, name) for name in ATTRIBUTES} for run in grid.runs.values()
-        ]
+        runs = [{"run": run.run_id} | {name: getattr(run, name) for name in ATTRIBUTES} for run in grid.runs.values()]
         yield self.paths.spec("study", "curves"), {"kind": "trained", "measure": measure, "runs": runs}
         for pool in grid.pools.values():
             yield self.paths.spec("pools", pool.pool_id), pool.spec

@@ -41,7 +41,7 @@ def evaluator_named(name: str) -> Evaluator:
         UserError: there is no evaluator of this name here.
     """
     if name == "local":
-        from rlscale.evaluators.local import LocalEvaluator  # noqa: PLC0415 - imports torch
+        from rlscale.evaluators.local import LocalEvaluator
 
         return LocalEvaluator()
     raise UserError(f"evaluator {name!r} cannot run yet: this version validates and plans its studies; local evaluates")

@@ -107,11 +107,12 @@ def _config(shape: Architecture) -> dict[str, object]:
 def _to_hugging_face(model: Qwen2) -> dict[str, Tensor]:
     shape = model.shape
     sections = [shape.heads * shape.head_width, shape.kv_heads * shape.head_width, shape.kv_heads * shape.head_width]
-    tensors = {"model.embed_tokens.weight": model.embedding, "model.norm.weight": model.final_norm}
-    for index, layer in enumerate(model.layers):
+    tensors: dict[str, Tensor] = {"model.embed_tokens.weight": model.embedding, "model.norm.weight": model.final_norm}
+    for index, layer in enumerate(model.decoder_layers):
         prefix = f"model.layers.{index}"
         for kind in ("weight", "bias"):
-            for letter, part in zip("qkv", getattr(layer, f"qkv_{kind}").split(sections), strict=True):
+            stacked: Tensor = getattr(layer, f"qkv_{kind}")
+            for letter, part in zip("qkv", torch.split(stacked, sections), strict=True):
                 tensors[f"{prefix}.self_attn.{letter}_proj.{kind}"] = part
         gate, up = layer.gate_up_weight.chunk(2)
         tensors[f"{prefix}.self_attn.o_proj.weight"] = layer.output_weight

@@ -7,6 +7,7 @@ gate, up are one matrix each, and the caller supplies attention, so that trainin
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +77,11 @@ class Qwen2(nn.Module):
                 if weight.ndim == 2:
                     weight.normal_(0.0, shape.width**-0.5, generator=generator)
 
+    @property
+    def decoder_layers(self) -> list[Layer]:
+        """The decoder layers, first to last."""
+        return cast("list[Layer]", list(self.layers))
+
     def hidden(self, tokens: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         """Return the final hidden states [B, L, width] of ``tokens`` [B, L].
 
@@ -88,12 +94,12 @@ class Qwen2(nn.Module):
         batch, length = tokens.shape
         rotated_heads = shape.heads + shape.kv_heads
         x = F.embedding(tokens, self.embedding)
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self.decoder_layers):
             normed = F.rms_norm(x, (shape.width,), layer.input_norm, NORM_EPSILON)
             qkv = F.linear(normed, layer.qkv_weight, layer.qkv_bias)
             qkv = qkv.view(batch, length, rotated_heads + shape.kv_heads, shape.head_width)
-            qk, v = qkv.split((rotated_heads, shape.kv_heads), dim=2)
-            q, k = rotate(qk, rotation).split((shape.heads, shape.kv_heads), dim=2)
+            qk, v = torch.split(qkv, (rotated_heads, shape.kv_heads), dim=2)
+            q, k = torch.split(rotate(qk, rotation), (shape.heads, shape.kv_heads), dim=2)
             mixed = attend(index, q, k, v)
             x = x + F.linear(mixed.reshape(batch, length, shape.width), layer.output_weight)
             normed = F.rms_norm(x, (shape.width,), layer.ffn_norm, NORM_EPSILON)

@@ -66,7 +66,7 @@ def trainer_named(name: str) -> Trainer:
         UserError: there is no trainer of this name here.
     """
     if name == "local":
-        from rlscale.trainers.local.trainer import LocalTrainer  # noqa: PLC0415 - imports torch
+        from rlscale.trainers.local.trainer import LocalTrainer
 
         return LocalTrainer()
     raise UserError(f"trainer {name!r} cannot train yet: this version validates and plans its studies; local trains")

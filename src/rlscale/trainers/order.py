@@ -32,7 +32,9 @@ def problems_of_step(step: int, *, prompts: int, unique: int | None, seed: int) 
     return places
 
 
-def unique_so_far(problems: NDArray[np.str_], last_step: int, *, prompts: int, unique: int | None, seed: int) -> Indices:
+def unique_so_far(
+    problems: NDArray[np.str_], last_step: int, *, prompts: int, unique: int | None, seed: int
+) -> Indices:
     """Return the number of different problems consumed up to each step [last_step].
 
     Args:

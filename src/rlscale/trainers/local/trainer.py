@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,15 @@ class LocalTrainer:
         """Train one run; see :class:`rlscale.trainers.Trainer`."""
         torch.set_num_threads(1)
         return _Run(job).train()
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One step's problems, the groups of answers to them, and the answers' advantages [B, G]."""
+
+    problems: EncodedProblems
+    rollouts: Rollouts
+    advantages: Tensor
 
 
 class _Run:
@@ -107,110 +117,98 @@ class _Run:
 
     def _step(self, step: int) -> Row:
         self.seconds = dict.fromkeys(PHASES, 0.0)
-        batch = self.problems.take(
-            problems_of_step(step, prompts=self.prompts, unique=self.unique, seed=derived_seed("order", self.seed))
-        )
+        order = derived_seed("order", self.seed)
+        places = problems_of_step(step, prompts=self.prompts, unique=self.unique, seed=order)
+        problems = self.problems.take(places)
         with self._timed("rollout"):
             rollouts = generate(
                 self.model,
-                batch.prompts,
-                batch.prompt_lengths,
+                problems.prompts,
+                problems.prompt_lengths,
                 answers=self.group_size,
                 max_new_tokens=self.layout.answer_tokens,
                 end=EOS,
                 temperature=self.settings["temperature"],
                 generator=torch.Generator().manual_seed(derived_seed("rollout", self.seed, step)),
             )
-        rewards = self._rewards(batch, rollouts, step)
+        rewards = self._rewards(problems, rollouts, step)
         flat = (rewards == rewards[:, :1]).all(1)
         active = torch.ones_like(flat) if self.reference is not None else ~flat
-        update = self._update(step, batch, rollouts, rewards, active)
-        return self._row(step, batch, rollouts) | update | {
-            "reward_mean": rewards.mean().item(),
-            "flat_share": flat.float().mean().item(),
-        }
+        update = self._update(step, _Batch(problems, rollouts, group_advantages(rewards)), active)
+        outcome = {"reward_mean": rewards.mean().item(), "flat_share": flat.float().mean().item()}
+        return self._rollout_row(step, problems, rollouts) | outcome | update
 
-    def _rewards(self, batch: EncodedProblems, rollouts: Rollouts, step: int) -> Tensor:
+    def _rewards(self, problems: EncodedProblems, rollouts: Rollouts, step: int) -> Tensor:
         """Return rewards [B, G]: 1 where the answer and its end are right, then wrong at the declared rate."""
-        right = (rollouts.tokens == batch.answers[:, None]).all(-1).double().numpy()
+        right = (rollouts.tokens == problems.answers[:, None]).all(-1).double().numpy()
         rng = np.random.Generator(np.random.PCG64(derived_seed("reward", self.seed, step)))
         return torch.from_numpy(flip(right, self.identity["reward_accuracy"], rng)).float()
 
-    def _update(self, step: int, batch: EncodedProblems, rollouts: Rollouts, rewards: Tensor, active: Tensor) -> Row:
-        advantages = group_advantages(rewards)
+    def _update(self, step: int, batch: _Batch, active: Tensor) -> Row:
+        """Update the policy on the ``active`` groups [B], one optimiser update a minibatch."""
         parts = [part[active[part]] for part in torch.arange(len(active)).chunk(self.settings["minibatches"])]
+        tokens = batch.rollouts.mask.sum().item() / len(parts)
+        warmup = self.settings["warmup_steps"]
+        rate = self.settings["learning_rate"] * (min(1.0, step / warmup) if warmup else 1.0)
         # With one update a step the policy that sampled is the policy that is updated: the ratio is exactly 1.
         old: list[Tensor | None] = [None] * len(parts)
         if len(parts) > 1:
             with self._timed("old_logprob"), torch.no_grad():
-                old = [self._logprobs(self.model, batch, rollouts, part) for part in parts]
-        warmup = self.settings["warmup_steps"]
-        rate = self.settings["learning_rate"] * (min(1.0, step / warmup) if warmup else 1.0)
-        divergence, norms = 0.0, []
-        for part, before in zip(parts, old, strict=True):
-            tokens = rollouts.mask.sum().item() / len(parts)
-            with self._timed("reference_logprob"), torch.no_grad():
-                base = self._logprobs(self.reference, batch, rollouts, part) if self.reference is not None else None
-            with self._timed("update"):
-                kl, norm = self._optimise(batch, rollouts, advantages, part, before, base, tokens, rate)
-            divergence += kl / len(parts)
-            norms.append(norm)
-        rows = sum(map(len, parts))
-        flops = self.layout.forward_flops(self.cost, rows)
+                old = [self._logprobs(self.model, batch, part) for part in parts]
+        outcomes = [
+            self._optimise(batch, part, before, tokens=tokens, rate=rate)
+            for part, before in zip(parts, old, strict=True)
+        ]
+        divergences, norms = zip(*outcomes, strict=True)
+        has_reference = self.reference is not None
         return {
             "learning_rate": rate,
             "updates": len(parts),
             "gradient_norm": float(np.mean(norms)),
-            "kl": divergence if self.reference is not None else float("nan"),
-            "tokens_old_logprob": rows * self.layout.length * (len(parts) > 1),
-            "tokens_reference_logprob": rows * self.layout.length * (self.reference is not None),
-            "tokens_update": rows * self.layout.length,
-            "flops_old_logprob": flops * (len(parts) > 1),
-            "flops_reference_logprob": flops * (self.reference is not None),
-            "flops_update": 3.0 * flops,
-        } | {f"seconds_{phase}": seconds for phase, seconds in self.seconds.items()}
+            "kl": float(np.mean(divergences)) if has_reference else float("nan"),
+            **self._update_cost(sum(map(len, parts)), has_old=len(parts) > 1, has_reference=has_reference),
+        }
+
+    def _update_cost(self, groups: int, *, has_old: bool, has_reference: bool) -> Row:
+        passes = {"old_logprob": 1 * has_old, "reference_logprob": 1 * has_reference, "update": 3}
+        tokens, forward = groups * self.layout.length, self.layout.forward_flops(self.cost, groups)
+        row: Row = {f"tokens_{phase}": tokens * (count > 0) for phase, count in passes.items()}
+        row |= {f"flops_{phase}": forward * count for phase, count in passes.items()}
+        return row | {f"seconds_{phase}": seconds for phase, seconds in self.seconds.items()}
 
     def _optimise(
-        self,
-        batch: EncodedProblems,
-        rollouts: Rollouts,
-        advantages: Tensor,
-        part: Tensor,
-        old: Tensor | None,
-        base: Tensor | None,
-        tokens: float,
-        rate: float,
+        self, batch: _Batch, part: Tensor, old: Tensor | None, *, tokens: float, rate: float
     ) -> tuple[float, float]:
         """Make one update on the groups ``part``; return the KL to the base a token, and the gradient's norm."""
         self.optimiser.zero_grad()
         divergence = 0.0
         if len(part):
-            logprobs = self._logprobs(self.model, batch, rollouts, part)
-            mask = rollouts.mask[part]
-            before = logprobs.detach() if old is None else old
-            loss = policy_loss(logprobs, before, advantages[part], mask, self.settings["clip_range"])
-            if base is not None:
-                penalty = k3(logprobs, base, mask)
-                divergence = penalty.item() / tokens
-                loss = loss + self.settings["kl_coefficient"] * penalty
-            (loss / tokens).backward()  # type: ignore[no-untyped-call]
-        norm = self.optimiser.clip(self.settings["max_gradient_norm"])
-        self.optimiser.step(rate)
+            mask = batch.rollouts.mask[part]
+            with self._timed("reference_logprob"), torch.no_grad():
+                base = None if self.reference is None else self._logprobs(self.reference, batch, part)
+            with self._timed("update"):
+                logprobs = self._logprobs(self.model, batch, part)
+                before = logprobs.detach() if old is None else old
+                loss = policy_loss(logprobs, before, batch.advantages[part], mask, self.settings["clip_range"])
+                if base is not None:
+                    penalty = k3(logprobs, base, mask)
+                    divergence = penalty.item() / tokens
+                    loss = loss + self.settings["kl_coefficient"] * penalty
+                (loss / tokens).backward()  # type: ignore[no-untyped-call]
+        with self._timed("update"):
+            norm = self.optimiser.clip(self.settings["max_gradient_norm"])
+            self.optimiser.step(rate)
         return divergence, norm
 
-    def _logprobs(self, model: Qwen2, batch: EncodedProblems, rollouts: Rollouts, groups: Tensor) -> Tensor:
-        return answer_logprobs(
-            model,
-            batch.prompts[groups],
-            batch.prompt_lengths[groups],
-            rollouts.tokens[groups],
-            temperature=self.settings["temperature"],
-        )
+    def _logprobs(self, model: Qwen2, batch: _Batch, groups: Tensor) -> Tensor:
+        prompts, lengths = batch.problems.prompts[groups], batch.problems.prompt_lengths[groups]
+        answers = batch.rollouts.tokens[groups]
+        return answer_logprobs(model, prompts, lengths, answers, temperature=self.settings["temperature"])
 
-    def _row(self, step: int, batch: EncodedProblems, rollouts: Rollouts) -> Row:
-        rows = len(batch.prompts)
+    def _rollout_row(self, step: int, problems: EncodedProblems, rollouts: Rollouts) -> Row:
+        rows = len(problems.prompts)
         answer_tokens = int(rollouts.lengths.sum())
-        prompt_tokens = int(batch.prompt_lengths.sum())
+        prompt_tokens = int(problems.prompt_lengths.sum())
         tokens_per_rollout = prompt_tokens / rows + answer_tokens / rollouts.lengths.numel()
         literature = planned_flops(
             params=self.cost.params, samples=rows, group_size=self.group_size, tokens_per_rollout=tokens_per_rollout
@@ -236,7 +234,7 @@ class _Run:
             seed=derived_seed("order", self.seed),
         )
         table.insert(2, "unique_samples", counts)
-        whole = ["step", "samples", "updates", *(name for name in table if name.startswith("tokens_"))]
+        whole = ["step", "samples", "updates", *(name for name in map(str, table) if name.startswith("tokens_"))]
         return table.astype(dict.fromkeys(whole, "int64"))
 
     def _has_checkpoint(self, step: int) -> bool:
