@@ -66,7 +66,7 @@ def _newton_step(point: Array, gradient: Array, hessian: Array, lower: Array, up
         # Coordinates are scaled alike, then directions of negative curvature are turned downhill.
         block = hessian[np.ix_(free, free)]
         diagonal = np.abs(np.diag(block))
-        scale = np.sqrt(np.maximum(diagonal, np.finfo(float).eps * diagonal.max()))
+        scale = np.sqrt(np.maximum(diagonal, max(1e-16 * diagonal.max(), np.finfo(float).tiny)))
         curvature, directions = np.linalg.eigh(block / np.outer(scale, scale))
         floor = np.maximum(np.abs(curvature), 1e-12)
         step[free] = -(directions @ ((directions.T @ (gradient[free] / scale)) / floor)) / scale

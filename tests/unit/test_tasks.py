@@ -1,6 +1,7 @@
 """The procedural task: its configuration, vocabulary, goldens, suites, corpus and errors."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +134,7 @@ GOLDEN_TRAIN = [
     ["b79be0bdec630240", "6 4 + 2 4 =", "8 8 0"],
 ]
 GOLDEN_HELD_OUT = ["8 f29 f16 =", "7 f91 f6 =", "4 f0 f4 ="]
-GOLDEN_CORPUS = ["1 f8 f100 = 5 6", "0 f0 f12 = 6 8", "3 f8 f4 = 6 7 7", "3 f134 f2 = 3 1 7"]
+GOLDEN_CORPUS = ["0 f4 f0 = 2 5", "5 f6 f105 = 6 4", "5 f0 f1 = 0 8", "4 f180 f29 = 6 3 4"]
 
 
 # --- tables, suites and corpus
@@ -223,18 +224,17 @@ def test_a_task_without_held_out_problems_says_so() -> None:
 @pytest.mark.parametrize("corpus", [{"chain": 1.0}, {"chain": 0.5, "long": 0.2, "sum": 0.2, "equation": 0.1}])
 def test_corpus_targets_are_the_answer_and_its_end(corpus: dict[str, float]) -> None:
     task = SkillsProblems(SkillsTask.model_validate({"kind": "skills", "corpus": corpus}))
-    words = {"chain": (4, 3), "long": (5, 4), "sum": (6, 4), "equation": (7, 2)}
-    (tokens, is_target), *_ = task.corpus(0, 3000, 1, format_noise=0.0)
-    assert tokens.shape == is_target.shape == (3000, task.corpus_row_length)
-    assert task.corpus_row_length == max(sum(words[name]) for name in corpus)
-    prompt_lengths = np.argmax(is_target, axis=1)
-    target_lengths = is_target.sum(axis=1)
-    seen = {pair: np.mean((prompt_lengths == pair[0]) & (target_lengths == pair[1])) for pair in words.values()}
-    for name, pair in words.items():
-        assert seen[pair] == pytest.approx(corpus.get(name, 0.0), abs=0.04)
-    lengths = prompt_lengths + target_lengths
-    assert np.all(tokens[np.arange(3000), lengths - 1] == EOS)
-    assert np.array_equal(tokens == PAD, np.arange(tokens.shape[1]) >= lengths[:, None])
+    lengths = {"chain": (4, 3), "long": (5, 4), "sum": (6, 4), "equation": (7, 2)}  # prompt; answer with its end
+    seen: Counter[tuple[int, int]] = Counter()
+    for tokens, is_target in task.corpus(0, 4, 2000, format_noise=0.0):
+        prompt = int(np.argmax(is_target[0]))
+        seen[prompt, tokens.shape[1] - prompt] += 1
+        assert tokens.shape == is_target.shape
+        assert np.array_equal(is_target, np.arange(tokens.shape[1]) >= np.full((4, 1), prompt))
+        assert np.all(tokens[:, -1] == EOS)
+        assert not np.any(tokens == PAD)
+    for name, pair in lengths.items():  # 2,000 batches: a standard error of at most .011
+        assert seen[pair] / 2000 == pytest.approx(corpus.get(name, 0.0), abs=0.04)
 
 
 def test_format_noise_puts_a_digit_where_the_end_belongs(source: SkillsProblems) -> None:

@@ -176,7 +176,7 @@ def answer_logprobs(
     later = starts + torch.arange(width, layout.length)
     states = (hidden / temperature).view(-1, model.shape.width)
     states = states.index_select(0, torch.cat((last.view(-1), later.view(-1))))
-    shared, own = torch.split(states, (batch, states.shape[0] - batch))
+    shared, own = torch.split(states, [batch, states.shape[0] - batch])
     # The first tokens of a group share one distribution: its logits are computed once.
     first = model.logits(shared).log_softmax(-1).gather(-1, answers[:, :, 0])
     targets = answers[:, :, 1:].transpose(1, 2).reshape(-1)

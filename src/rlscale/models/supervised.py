@@ -44,15 +44,14 @@ def train_on_corpus(
     """
     noise = 0.0 if instruct else problems.spec.format_noise
     corpus_seed = derived_seed("instruct" if instruct else "base", seed)
-    length = problems.corpus_row_length - 1
-    rotation = rotary(torch.arange(length)[None], model.shape.head_width)
-    attend = full_attention(causal_mask(length))
     optimiser = AdamW(model, betas=stage.adam_betas, weight_decay=stage.weight_decay)
     recent: list[float] = []
     batches = problems.corpus(corpus_seed, stage.batch_size, stage.steps, format_noise=noise)
     for step, (tokens, is_target) in enumerate(batches):
         documents = torch.from_numpy(tokens)
-        hidden = model.hidden(documents[:, :-1], rotation, attend)
+        length = documents.shape[1] - 1
+        rotation = rotary(torch.arange(length)[None], model.shape.head_width)
+        hidden = model.hidden(documents[:, :-1], rotation, full_attention(causal_mask(length)))
         places = torch.from_numpy(is_target[:, 1:]).reshape(-1).nonzero().squeeze(-1)
         states = hidden.reshape(-1, model.shape.width).index_select(0, places)
         targets = documents[:, 1:].reshape(-1).index_select(0, places)

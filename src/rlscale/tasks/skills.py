@@ -28,7 +28,7 @@ from rlscale.tasks.families import (
     sum_table,
 )
 from rlscale.tasks.problem_id import problem_ids
-from rlscale.tasks.vocabulary import DIGIT, EOS, PAD, Tokens, Vocabulary
+from rlscale.tasks.vocabulary import DIGIT, EOS, Tokens, Vocabulary
 
 FAMILIES: tuple[str, ...] = get_args(FamilyName)
 SUITES = {"heldout": "chain", "long": "long", "sum": "sum", "equation": "equation"}
@@ -89,19 +89,14 @@ class SkillsProblems:
         """Return the numbers of the operators that `skill_share` keeps, ascending."""
         return self._chains["chain"].operators(skill_share)
 
-    @property
-    def corpus_row_length(self) -> int:
-        """Length in tokens of every row of the corpus: the longest prompt, answer and end of its families."""
-        return max(_row_length(self._families[name]) for name in self.spec.corpus)
-
     def corpus(
         self, seed: int, batch_size: int, batches: int, *, format_noise: float
     ) -> Iterator[tuple[Tokens, NDArray[np.bool_]]]:
         """Yield batches of documents for the supervised stage: training problems with noisy answers.
 
-        A row is prompt, answer, EOS, padded on the right. Both arrays are [batch_size, corpus_row_length]; the mask is
-        True at [i, j] where the token [i, j] is a target, to be predicted from the tokens before it: the answer and
-        the EOS, never the prompt or the padding.
+        A batch is of one family, drawn by the corpus's shares, so that its rows have one length and no padding: prompt,
+        answer, EOS. Both arrays are [batch_size, length]; the mask is True at [i, j] where the token [i, j] is a target,
+        to be predicted from the tokens before it: the answer and the EOS, never the prompt.
 
         Args:
             seed: moves the draws; fewer batches are the first of more.
@@ -110,28 +105,33 @@ class SkillsProblems:
             format_noise: probability that a random digit stands in the place of a row's EOS (the document wanders
                 on, so that a model of it does not always stop). It is a target like any other.
         """
-        for block in range(-(-batches // BLOCK_BATCHES)):
-            rng = self._rng("corpus", seed, batch_size, block)
-            tokens, is_target = self._documents(rng, batch_size * BLOCK_BATCHES, format_noise)
-            for i in range(min(BLOCK_BATCHES, batches - block * BLOCK_BATCHES)):
-                rows = slice(i * batch_size, (i + 1) * batch_size)
-                yield tokens[rows], is_target[rows]
-
-    def _documents(self, rng: np.random.Generator, count: int, format_noise: float) -> tuple[Tokens, NDArray[np.bool_]]:
         names = sorted(self.spec.corpus)
         shares = np.cumsum([self.spec.corpus[name] for name in names])
-        of_family = np.searchsorted(shares[:-1] / shares[-1], rng.random(count), side="right")
+        for block in range(-(-batches // BLOCK_BATCHES)):
+            rng = self._rng("corpus", seed, batch_size, block)
+            of_batch = np.searchsorted(shares[:-1] / shares[-1], rng.random(BLOCK_BATCHES), side="right")
+            counts = np.bincount(of_batch, minlength=len(names)) * batch_size
+            documents = [
+                self._documents(rng, self._families[name], count, format_noise)
+                for name, count in zip(names, counts.tolist(), strict=True)
+            ]
+            taken = [0] * len(names)
+            for family in of_batch[: batches - block * BLOCK_BATCHES].tolist():
+                tokens, is_target = documents[family]
+                rows = slice(taken[family], taken[family] + batch_size)
+                taken[family] += batch_size
+                yield tokens[rows], is_target[rows]
+
+    def _documents(
+        self, rng: np.random.Generator, family: Family, count: int, format_noise: float
+    ) -> tuple[Tokens, NDArray[np.bool_]]:
         wanders = rng.random(count) < format_noise
         last_word = np.where(wanders, DIGIT + (10 * rng.random(count)).astype(np.int64), EOS)
-        tokens = np.full((count, self.corpus_row_length), PAD, np.int64)
+        problems = self._draw(rng, family, count, held_out=False, skill_share=1.0)
+        answers = DIGIT + family.noisy_answers(rng, problems)
+        tokens = np.column_stack([family.prompts(problems), answers, last_word])
         is_target = np.zeros(tokens.shape, dtype=bool)
-        for i, name in enumerate(names):
-            family, rows = self._families[name], np.flatnonzero(of_family == i)
-            problems = self._draw(rng, family, len(rows), held_out=False, skill_share=1.0)
-            answers = DIGIT + family.noisy_answers(rng, problems)
-            words = np.column_stack([family.prompts(problems), answers, last_word[rows]])
-            tokens[rows, : words.shape[1]] = words
-            is_target[rows, family.prompt_length : words.shape[1]] = True
+        is_target[:, family.prompt_length :] = True
         return tokens, is_target
 
     def _table(
@@ -213,7 +213,3 @@ class SkillsProblems:
 
     def _rng(self, *stream: object) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64(int(digest([self.spec.seed, *stream]), 16)))
-
-
-def _row_length(family: Family) -> int:
-    return family.prompt_length + family.answer_length + 1
