@@ -117,6 +117,22 @@ def status(study: Study, as_json: Json = False) -> None:
         show_status(path.stem, runs)
 
 
+@app.command()
+def summary(study: Study, as_json: Json = False) -> None:
+    """Show the fitted law of a finished study, and where its figures and tables are."""
+    from rlscale.cli_tables import show_summary
+    from rlscale.config import find_study
+    from rlscale.paths import StudyPaths
+    from rlscale.summary import study_summary
+
+    name = find_study(study).stem
+    found = study_summary(StudyPaths(name))
+    if as_json:
+        _print_json({"study": name, **found.to_json()})
+    else:
+        show_summary(name, found)
+
+
 @app.command(hidden=True)
 def schema(
     folder: Annotated[Path, typer.Option(help="Where the files go.")] = Path("config/schema"), as_json: Json = False

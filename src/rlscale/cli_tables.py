@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rlscale.grid import Grid
     from rlscale.price import Price
     from rlscale.status import RunStatus
+    from rlscale.summary import Summary
 
 
 def show_cells(study: str, grid: "Grid", price: "Price") -> None:
@@ -65,6 +66,22 @@ def show_fit(fit: "Fit") -> None:
     console.print(f"{fit.points} points, SSE = {fit.sse:.4g}, pooled R² = {_number(fit.r2_pooled)}")
     for note in fit.notes:
         console.print(f"note: {note}")
+
+
+def show_summary(study: str, summary: "Summary") -> None:
+    """Print the study's first fit, K_max and N_0 of all of them, and where the files are."""
+    first, *_ = summary.fits.values()
+    show_fit(first)
+    console = _console()
+    table = Table("X", "loss", "K_max", "N_0", "pooled R²", "points", title=f"study {study}: every fit")
+    for fit in summary.fits.values():
+        n_0 = "none" if fit.n_0 is None else f"{fit.n_0:.5g}"
+        table.add_row(fit.x, fit.loss, f"{fit.k_max:.4f}", n_0, _number(fit.r2_pooled), str(fit.points))
+    console.print(table)
+    for what, paths in (("tables", summary.tables), ("figures", summary.figures)):
+        console.print(f"{what}:")
+        for path in paths:
+            console.print(f"  {path}")
 
 
 def _number(value: float | None) -> str:

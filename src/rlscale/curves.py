@@ -1,7 +1,7 @@
 """Curves: from scores and steps of runs to one tidy table for the study.
 
-A row is a run at an evaluated step. Step 0 is the base model: no samples, no compute. Runs that a declared gate excludes
-stay in the table, with the reason; nothing is dropped, smoothed or filled in.
+A row is a run at an evaluated step. Step 0 is the base model: no samples, no compute. Runs that a declared gate
+excludes stay in the table, with the reason; nothing is dropped, smoothed or filled in.
 """
 
 from collections.abc import Mapping

@@ -24,7 +24,7 @@ class StudyPaths:
         return RESULTS / self.study
 
     def spec(self, kind: str, name: str) -> Path:
-        """Resolved configuration of one job (kind: pools, bases, figures, study); an input of the job that it configures."""
+        """Resolved configuration of a job, and an input of it; ``kind`` is pools, bases, figures or study."""
         return self.root / "specs" / kind / f"{name}.json"
 
     def pool(self, pool_id: str) -> Path:
@@ -83,7 +83,7 @@ class StudyPaths:
 
     @property
     def curves_csv(self) -> Path:
-        """The same table for people, and for `rlscale fit`."""
+        """The same table for people."""
         return self.root / "tables" / "curves.csv"
 
     @property
@@ -95,6 +95,11 @@ class StudyPaths:
     def fit(self) -> Path:
         """The fitted law, for each X and loss space that the study asks for."""
         return self.root / "law" / "fit.json"
+
+    @property
+    def law_points(self) -> Path:
+        """The points that the law was fitted on, in the form that `rlscale fit` reads."""
+        return self.root / "law" / "points.csv"
 
     def figure(self, name: str, suffix: str) -> Path:
         """A figure; ``suffix`` is svg or png."""

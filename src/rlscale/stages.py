@@ -1,8 +1,8 @@
 """The jobs of the workflow, one command each: read the inputs, call the science, write the outputs and their record.
 
-Snakemake calls ``rlscale stage NAME STUDY …``; where files lie follows from the study's name (`rlscale.paths`), and what
-a job is to do from the specifications that the workflow wrote as its inputs. Heavy modules are imported by the jobs
-that need them.
+Snakemake calls ``rlscale stage NAME STUDY …``; where files lie follows from the study's name (`rlscale.paths`), and
+what a job is to do from the specifications that the workflow wrote as its inputs. Heavy modules are imported by the
+jobs that need them.
 """
 
 import json
@@ -236,8 +236,10 @@ def law(study: str) -> None:
             for x in spec["x"]
             for loss in spec["loss"]
         }
-        write_text(output, json.dumps({"fits": fits}, indent=2, sort_keys=True) + "\n")
-        write_record(output, stage="law", inputs=[spec_path, paths.curves], started=started)
+        write_text(output, json.dumps({"fits": fits}, indent=2) + "\n")
+        _write_csv(points, paths.law_points)
+        inputs, outputs = [spec_path, paths.curves], [paths.law_points]
+        write_record(output, stage="law", inputs=inputs, outputs=outputs, started=started)
 
 
 @app.command()

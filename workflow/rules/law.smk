@@ -5,6 +5,7 @@ rule law:
         "results/{study}/tables/curves.parquet",
     output:
         "results/{study}/law/fit.json",
+        "results/{study}/law/points.csv",
         record="results/{study}/law/fit.json.record.json",
     log:
         "results/{study}/logs/law/law.log",

@@ -1,8 +1,8 @@
 """Checkpoints as Hugging Face directories: safetensors, config, tokenizer.
 
 ``transformers`` reads them with the same logits; this module writes and reads them without importing it, since jobs
-that last seconds cannot spend two on an import. ``checkpoint.json`` adds what a file format cannot say: which run, which
-step, and the digest of the weights.
+that last seconds cannot spend two on an import. ``checkpoint.json`` adds what a file format cannot say: which run,
+which step, and the digest of the weights.
 """
 
 import hashlib

@@ -59,7 +59,7 @@ def train_on_corpus(
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step(stage.learning_rate * rate_factor(stage, step))
-        if step >= 0.9 * stage.steps:
+        if 10 * (step + 1) > 9 * stage.steps:
             recent.append(loss.item())
         report(f"supervised step {step + 1} of {stage.steps}")
     return sum(recent) / len(recent)

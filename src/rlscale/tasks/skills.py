@@ -94,9 +94,9 @@ class SkillsProblems:
     ) -> Iterator[tuple[Tokens, NDArray[np.bool_]]]:
         """Yield batches of documents for the supervised stage: training problems with noisy answers.
 
-        A batch is of one family, drawn by the corpus's shares, so that its rows have one length and no padding: prompt,
-        answer, EOS. Both arrays are [batch_size, length]; the mask is True at [i, j] where the token [i, j] is a target,
-        to be predicted from the tokens before it: the answer and the EOS, never the prompt.
+        A batch is of one family, drawn by the corpus's shares, so that its rows have one length and no padding:
+        prompt, answer, EOS. Both arrays are [batch_size, length]; the mask is True at [i, j] where the token [i, j] is
+        a target, to be predicted from the tokens before it: the answer and the EOS, never the prompt.
 
         Args:
             seed: moves the draws; fewer batches are the first of more.
