@@ -1,14 +1,19 @@
-"""Writing that is all or nothing.
+"""Reading and writing files; writing is all or nothing.
 
 A file or folder is made under a temporary name beside its place, flushed to the disk and renamed: whoever looks sees
 the old one or the new one, never half of it.
 """
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -56,6 +61,23 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_table(table: "pd.DataFrame", path: Path) -> None:
+    """Write a table as Parquet, without its index, all or nothing."""
+    with atomic_file(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def write_csv(table: "pd.DataFrame", path: Path) -> None:
+    """Write a table as CSV, without its index, all or nothing."""
+    with atomic_file(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_if_changed(path: Path, text: str) -> bool:
     """Write ``text`` only where the file does not hold it already, so that its time stamp means a change."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
@@ -70,6 +92,17 @@ def remove_folder(path: Path) -> None:
         doomed = path.with_name(f".{path.name}.{os.getpid()}.gone")
         path.rename(doomed)
         shutil.rmtree(doomed)
+
+
+def remove_others(folder: Path, keep: Collection[Path]) -> None:
+    """Remove what stands in ``folder`` and is not to be kept."""
+    for item in folder.iterdir():
+        if item in keep:
+            continue
+        if item.is_dir():
+            remove_folder(item)
+        else:
+            item.unlink()
 
 
 def _flush(path: Path) -> None:

@@ -1,6 +1,7 @@
 """What surrounds every job of the workflow: one log to read, progress on the terminal, a record at the end."""
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ def logged_job(name: str, log_path: Path) -> Iterator[datetime]:
         yield datetime.now(UTC)
         log.info("%s: done", name)
     except BaseException:
-        log.exception("%s: failed; this log: %s", name, log_path)
+        log.exception("%s: failed", name)
+        print(f"{name}: failed; its log is {log_path}", file=sys.stderr)  # noqa: T201 - Snakemake's terminal
         raise
     finally:
         log.removeHandler(handler)

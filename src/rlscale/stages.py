@@ -8,17 +8,15 @@ jobs that need them.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
-from rlscale.files import atomic_file, remove_folder, write_bytes, write_text
+from rlscale.errors import UserError
+from rlscale.files import read_json, remove_others, write_bytes, write_csv, write_table, write_text
 from rlscale.job import Ticker, logged_job
 from rlscale.paths import StudyPaths, record_of
 from rlscale.provenance import write_record
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 app = typer.Typer(help="One job of the workflow; Snakemake calls these.", no_args_is_help=True)
 
@@ -29,9 +27,9 @@ def pool(study: str, pool_id: str) -> None:
     paths = StudyPaths(study)
     spec_path, output = paths.spec("pools", pool_id), paths.pool(pool_id)
     with logged_job(f"pool {pool_id}", paths.log("pool", pool_id)) as started:
-        spec = _read(spec_path)
+        spec = read_json(spec_path)
         table = _task(spec["task"]).train(spec["families"], spec["skill_share"], spec["seed"], spec["problems"])
-        _write_table(table, output)
+        write_table(table, output)
         write_record(output, stage="pool", inputs=[spec_path], started=started, facts={"problems": len(table)})
 
 
@@ -43,10 +41,10 @@ def suites(study: str) -> None:
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "suites"), paths.suites
     with logged_job("suites", paths.log("suites", "suites")) as started:
-        spec = _read(spec_path)
+        spec = read_json(spec_path)
         source = _task(spec["task"])
         tables = [source.suite(name, spec["problems"], spec["seed"]).assign(suite=name) for name in spec["suites"]]
-        _write_table(pd.concat(tables, ignore_index=True), output)
+        write_table(pd.concat(tables, ignore_index=True), output)
         write_record(output, stage="suites", inputs=[spec_path], started=started)
 
 
@@ -65,7 +63,10 @@ def base(study: str, base_id: str) -> None:
     spec_path, output = paths.spec("bases", base_id), paths.base(base_id)
     with logged_job(f"base {base_id}", paths.log("base", base_id)) as started:
         torch.set_num_threads(1)
-        spec = _read(spec_path)
+        spec = read_json(spec_path)
+        if "repo" in spec:
+            repo = spec["repo"]
+            raise UserError(f"{base_id}: {repo} cannot be trained yet: this version validates and plans its studies")
         problems = SkillsProblems(SkillsTask.model_validate(spec["task"]))
         model = new_model(architecture(spec["model"], len(problems.vocabulary)), spec["seed"])
         facts: dict[str, object] = {"seed": spec["seed"]}
@@ -90,7 +91,7 @@ def train(study: str, run_id: str) -> None:
     paths = StudyPaths(study)
     cell_path, output = paths.cell(run_id), paths.steps(run_id)
     with logged_job(f"train {run_id}", paths.log("train", run_id)) as started:
-        cell = _read(cell_path)
+        cell = read_json(cell_path)
         identity, fingerprint = cell["identity"], cell["fingerprint"]
         base_path, pool_path = paths.base(cell["base"]), paths.pool(cell["pool"])
         tick = Ticker(run_id)
@@ -111,10 +112,10 @@ def train(study: str, run_id: str) -> None:
             report=report,
         )
         steps = trainer_named(identity["trainer"]).train(job)
-        _write_table(steps, output)
+        write_table(steps, output)
         planned = [paths.checkpoint(run_id, step) for step in cell["budgets"]]
-        _remove_others(paths.checkpoints(run_id), planned)
-        _remove_others(paths.resume(run_id, fingerprint).parent, [paths.resume(run_id, fingerprint)])
+        remove_others(paths.checkpoints(run_id), planned)
+        remove_others(paths.resume(run_id, fingerprint).parent, [paths.resume(run_id, fingerprint)])
         write_record(
             output,
             stage="train",
@@ -137,7 +138,7 @@ def evaluate(study: str, run_id: str) -> None:
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "evaluation"), paths.rollouts(run_id)
     with logged_job(f"evaluate {run_id}", paths.log("evaluate", run_id)) as started:
-        cell, spec = _read(paths.cell(run_id)), _read(spec_path)
+        cell, spec = read_json(paths.cell(run_id)), read_json(spec_path)
         evaluator = evaluator_named(spec["evaluator"])
         settings = EvaluationSettings(**spec["settings"])
         problems = pd.read_parquet(paths.suites)
@@ -153,12 +154,12 @@ def evaluate(study: str, run_id: str) -> None:
                     evaluator.evaluate(checkpoint, suite, settings).assign(suite=name)
                     for name, suite in problems.groupby("suite", sort=False)
                 ]
-                _write_table(pd.concat(answers, ignore_index=True).assign(step=step), shard)
+                write_table(pd.concat(answers, ignore_index=True).assign(step=step), shard)
             shards.append(shard)
             tick(f"evaluated {len(shards)} of {len(checkpoints)} checkpoints")
         rollouts = pd.concat([pd.read_parquet(shard) for shard in shards], ignore_index=True)
-        _write_table(rollouts.astype({"suite": "category", "mode": "category"}), output)
-        _remove_others(paths.rollout_shards(run_id), shards)
+        write_table(rollouts.astype({"suite": "category", "mode": "category"}), output)
+        remove_others(paths.rollout_shards(run_id), shards)
         inputs = [spec_path, paths.suites, record_of(paths.steps(run_id)), *checkpoints.values()]
         write_record(output, stage="evaluate", inputs=inputs, started=started, facts={"run": run_id})
 
@@ -182,7 +183,7 @@ def grade(study: str, run_id: str) -> None:
         for name, answers in rollouts[has_answer].groupby("suite", observed=True):
             right = grade_exact(answers["answer"], truths[name][answers["problem"]].tolist(), answers["finished"])
             rollouts.loc[answers.index, "reward"] = right
-        _write_table(score_table(rollouts), output)
+        write_table(score_table(rollouts), output)
         write_record(output, stage="grade", inputs=[source, paths.suites], started=started, facts={"run": run_id})
 
 
@@ -197,7 +198,7 @@ def curves(study: str) -> None:
     paths = StudyPaths(study)
     spec_path = paths.spec("study", "curves")
     with logged_job("curves", paths.log("curves", "curves")) as started:
-        spec = _read(spec_path)
+        spec = read_json(spec_path)
         inputs = [spec_path]
         outputs = [paths.curves_csv]
         if spec["kind"] == "published":
@@ -211,10 +212,10 @@ def curves(study: str) -> None:
                 scores.append(pd.read_parquet(score_path).assign(run=run["run"]))
                 rows.append(run_curve(run, pd.read_parquet(step_path), scores[-1], **spec["measure"]))
             table = pd.concat(rows, ignore_index=True)
-            _write_csv(pd.concat(scores, ignore_index=True).set_index("run").reset_index(), paths.all_scores)
+            write_csv(pd.concat(scores, ignore_index=True).set_index("run").reset_index(), paths.all_scores)
             outputs.append(paths.all_scores)
-        _write_table(table, paths.curves)
-        _write_csv(table, paths.curves_csv)
+        write_table(table, paths.curves)
+        write_csv(table, paths.curves_csv)
         write_record(paths.curves, stage="curves", inputs=inputs, outputs=outputs, started=started)
 
 
@@ -229,7 +230,7 @@ def law(study: str) -> None:
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "law"), paths.fit
     with logged_job("law", paths.log("law", "law")) as started:
-        spec = _read(spec_path)
+        spec = read_json(spec_path)
         points = law_points(pd.read_parquet(paths.curves), block=spec["block"], first_step=spec["first_step"])
         fits = {
             f"{x}_{loss}": fit_points(points, x=x, loss=loss, max_params=spec["max_params"]).to_json()
@@ -237,7 +238,7 @@ def law(study: str) -> None:
             for loss in spec["loss"]
         }
         write_text(output, json.dumps({"fits": fits}, indent=2) + "\n")
-        _write_csv(points, paths.law_points)
+        write_csv(points, paths.law_points)
         inputs, outputs = [spec_path, paths.curves], [paths.law_points]
         write_record(output, stage="law", inputs=inputs, outputs=outputs, started=started)
 
@@ -255,9 +256,9 @@ def figure(study: str, name: str) -> None:
     paths = StudyPaths(study)
     spec_path = paths.spec("figures", name)
     with logged_job(f"figure {name}", paths.log("figure", name)) as started:
-        spec = _read(spec_path)
+        spec = read_json(spec_path)
         inputs = [spec_path, paths.curves, paths.fit]
-        table, fits = pd.read_parquet(paths.curves), _read(paths.fit)["fits"]
+        table, fits = pd.read_parquet(paths.curves), read_json(paths.fit)["fits"]
         in_law = law_points(table, block=spec["block"], first_step=0)
         draw: dict[str, Callable[[], Any]] = {
             "loss": lambda: loss_against_x(in_law, fits[spec["fit"]], spec["x"], first_step=spec["first_step"]),
@@ -281,10 +282,6 @@ def figure(study: str, name: str) -> None:
         )
 
 
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def _task(values: dict[str, Any]) -> Any:
     from pydantic import TypeAdapter
 
@@ -292,24 +289,3 @@ def _task(values: dict[str, Any]) -> Any:
     from rlscale.tasks import load_task
 
     return load_task(TypeAdapter(TaskSpec).validate_python(values))
-
-
-def _write_table(table: "pd.DataFrame", path: Path) -> None:
-    with atomic_file(path) as temporary:
-        table.to_parquet(temporary, index=False)
-
-
-def _write_csv(table: "pd.DataFrame", path: Path) -> None:
-    with atomic_file(path) as temporary:
-        table.to_csv(temporary, index=False)
-
-
-def _remove_others(folder: Path, keep: list[Path]) -> None:
-    """Remove what an earlier configuration left in ``folder``, once its replacement stands."""
-    for item in folder.iterdir():
-        if item in keep:
-            continue
-        if item.is_dir():
-            remove_folder(item)
-        else:
-            item.unlink()

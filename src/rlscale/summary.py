@@ -1,10 +1,10 @@
 """What a finished study came to: its fits, and where its tables and figures are."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlscale.errors import UserError
+from rlscale.files import read_json
 from rlscale.fit import Fit
 from rlscale.paths import StudyPaths
 
@@ -34,7 +34,7 @@ def study_summary(paths: StudyPaths) -> Summary:
     """
     if not paths.fit.is_file():
         raise UserError(f"study {paths.study} has no fit yet ({paths.fit}): run `make run STUDY={paths.study}`")
-    fits = json.loads(paths.fit.read_text(encoding="utf-8"))["fits"]
+    fits = read_json(paths.fit)["fits"]
     tables = [path for path in (paths.curves_csv, paths.all_scores, paths.law_points, paths.fit) if path.is_file()]
     figures = sorted(paths.figure("*", "svg").parent.glob("*.svg"))
     return Summary({name: Fit(**fit) for name, fit in fits.items()}, tables, figures)

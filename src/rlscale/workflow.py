@@ -31,10 +31,10 @@ class Studies:
     """The studies that this invocation of Snakemake knows: the shipped ones, and one given with ``--config study=``."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        """Find the studies; none is read before it is needed.
+        """Find the studies; a given one is read at once, others when they are needed.
 
         Raises:
-            UserError: the given study does not exist, or takes the name of a shipped one.
+            UserError: the given study does not exist, is wrong, or takes the name of a shipped one.
         """
         self.files = shipped_studies()
         given = find_study(str(config.get("study", DEFAULT_STUDY)))
@@ -43,6 +43,8 @@ class Studies:
         if shipped is not None and shipped.resolve() != given.resolve():
             raise UserError(f"{given}: a shipped study is called {self.default} ({shipped}): rename the file")
         self.files[self.default] = given
+        if "study" in config:
+            self.open(self.default)  # read here, its errors end Snakemake without a traceback
 
     @cache  # noqa: B019 - one instance lives as long as the process
     def open(self, name: str) -> "OpenStudy":

@@ -42,7 +42,10 @@ def save_checkpoint(model: Qwen2, path: Path, *, tokenizer: str, identity: dict[
             "config.json": _config(model.shape),
             "generation_config.json": {"do_sample": True, "eos_token_id": EOS, "pad_token_id": PAD},
             "tokenizer_config.json": {
-                "tokenizer_class": "PreTrainedTokenizerFast",
+                "tokenizer_class": "TokenizersBackend",
+                # transformers 5 reads every model of type qwen2 with Qwen's own byte pairs, whatever the class above
+                # says; an (empty) map keeps AutoTokenizer to tokenizer.json.
+                "auto_map": {"AutoTokenizer": [None, None]},
                 "eos_token": "<eos>",
                 "pad_token": "<pad>",
                 "padding_side": "left",

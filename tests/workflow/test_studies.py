@@ -1,0 +1,79 @@
+"""Studies other than smoke: published, planned only, one's own, and wrong ones."""
+
+import json
+
+import pytest
+
+from rlscale.errors import UserError
+from rlscale.fit import fit_points
+from rlscale.points import read_points
+from rlscale.trainers import trainer_named
+from tests.workflow.clone import Clone, files_below
+
+pytestmark = pytest.mark.slow
+
+
+def test_published_fits_what_the_paper_does(clone: Clone) -> None:
+    clone.snakemake("published")
+    law = json.loads((clone / "results/published/law/fit.json").read_text())["fits"]
+    assert set(law) == {"compute_linear", "compute_log", "samples_linear", "samples_log"}
+    points = read_points(clone / "config/data/tan2025_base_curves.csv")
+    direct = fit_points(points, x="compute", loss="linear", max_params=3.3e10).to_json()
+    assert law["compute_linear"]["k_max"] == pytest.approx(direct["k_max"], rel=1e-9)
+    assert law["compute_linear"]["n_0"] == pytest.approx(direct["n_0"], rel=1e-9)
+    # Tan et al., arXiv 2509.25300, Table 6
+    assert law["compute_linear"]["k_max"] == pytest.approx(0.1518, abs=0.0003)
+    assert law["compute_linear"]["n_0"] == pytest.approx(17.37e9, abs=0.10e9)
+    assert law["samples_linear"]["k_max"] == pytest.approx(0.1631, abs=0.0003)
+    assert law["samples_linear"]["n_0"] == pytest.approx(16.95e9, abs=0.10e9)
+    figures = files_below(clone / "results/published/figures", "*.[sp][vn]g")
+    names = ("loss_compute", "loss_samples", "slope_compute", "slope_samples")
+    assert set(figures) == {f"{name}.{suffix}" for name in names for suffix in ("svg", "png")}
+    assert min(map(len, figures.values())) > 5000
+    assert len(read_points(clone / "results/published/tables/curves.csv")) == len(points)
+
+
+def test_the_paper_s_grid_is_planned_without_torch_and_not_trained(clone: Clone) -> None:
+    no_torch = clone / "no-torch"
+    no_torch.mkdir()
+    (no_torch / "torch.py").write_text('raise ImportError("planning imports torch")\n')
+    with_torch = clone.environment["PYTHONPATH"]
+    clone.environment["PYTHONPATH"] = f"{with_torch}:{no_torch}"
+    planned = clone.planned("paper-54")
+    clone.environment["PYTHONPATH"] = with_torch
+    assert (planned["train"], planned["evaluate"], planned["grade"]) == (54, 54, 54)
+    base = min((clone / "results/paper-54/specs/bases").iterdir()).stem
+    answer = clone.rlscale("stage", "base", "paper-54", base)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"error: {base}: ")
+    assert "validates and plans" in answer.stderr
+
+
+def test_a_trainer_of_a_later_version_is_refused() -> None:
+    with pytest.raises(UserError, match="trainer 'openrlhf' cannot train yet: this version validates and plans"):
+        trainer_named("openrlhf")
+
+
+def test_a_broken_study_stops_with_its_error_only(clone: Clone) -> None:
+    clone.change_study(lambda study: study["training"].update(learing_rate=0.1), to="broken.yaml")
+    said = clone.snakemake("-n", "--config", "study=broken.yaml", fails=True)
+    line = next(line for line in said.splitlines() if line.startswith("broken.yaml:"))
+    assert line.endswith("training.learing_rate: unknown key; did you mean learning_rate?")
+    assert "Traceback" not in said
+
+
+def test_an_unknown_study_is_refused(clone: Clone) -> None:
+    said = clone.snakemake("-n", "--config", "study=smok", fails=True)
+    assert 'no study "smok"; did you mean smoke?' in said
+    assert "Traceback" not in said
+
+
+def test_a_study_of_one_s_own_takes_no_shipped_name(clone: Clone) -> None:
+    clone.change_study(lambda _: None, to="smoke.yaml")
+    said = clone.snakemake("-n", "--config", "study=smoke.yaml", fails=True)
+    assert "smoke.yaml: a shipped study is called smoke (config/studies/smoke.yaml): rename the file" in said
+    clone.change_study(lambda study: study["grid"].pop("seeds"), to="mine.yaml")
+    planned = clone.planned("--config", "study=mine.yaml")
+    assert (planned["train"], planned["base"]) == (7, 4)
+    assert (clone / "results/mine/specs").is_dir()
+    assert not (clone / "results/smoke").exists()
