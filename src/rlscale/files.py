@@ -90,6 +90,8 @@ def remove_folder(path: Path) -> None:
     """Remove a folder and all below it, if it is there; renamed first, so that no half of it keeps its name."""
     if path.is_dir():
         doomed = path.with_name(f".{path.name}.{os.getpid()}.gone")
+        if doomed.is_dir():
+            shutil.rmtree(doomed)  # left by a killed process that had the same number
         path.rename(doomed)
         shutil.rmtree(doomed)
 

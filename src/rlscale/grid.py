@@ -50,7 +50,7 @@ class Run(Coordinates):
 
     Attributes:
         run_id: readable and unique within the study.
-        blocks: names of the grid's blocks that reach this run, in the study's order.
+        blocks: names of the grid's blocks that reach this run, sorted: their order in a study means nothing.
         budgets: planned checkpoints in optimiser steps, rising.
         base_id: the model that the run starts from.
         pool_id: the problems that it draws on.
@@ -151,7 +151,7 @@ def expand(study: TrainedStudy, ladder: Ladder) -> Grid:
         [*_shared_names(names, blocks), *_idle_exclusions(study, list(blocks)), *_missing_law(study, kept, blocks)]
     )
 
-    runs = {names[point]: _run(study, ladder, point, tuple(blocks[point])) for point in kept}
+    runs = {names[point]: _run(study, ladder, point, tuple(sorted(blocks[point]))) for point in kept}
     bases = {run.base_id: run for run in runs.values()}
     pools = {run.pool_id: run for run in runs.values()}
     seed = study.evaluation.seed + study.seed_offset

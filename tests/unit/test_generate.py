@@ -31,9 +31,7 @@ def random_answers(group: int, length: int, batch: int = len(LENGTHS)) -> Tensor
     return torch.randint(0, 18, (batch, group, length), generator=torch.Generator().manual_seed(1))
 
 
-def plain_group_logprobs(
-    model: Qwen2, prompts: Tensor, lengths: Tensor, answers: Tensor, temperature: float
-) -> Tensor:
+def plain_group_logprobs(model: Qwen2, prompts: Tensor, lengths: Tensor, answers: Tensor, temperature: float) -> Tensor:
     """Return log-probabilities [B, G, A] by one unpacked pass for each answer."""
     rows = [
         torch.stack([plain_logprobs(model, prompt[:length], answer, temperature) for answer in group])
@@ -43,7 +41,14 @@ def plain_group_logprobs(
 
 
 def sample(
-    model: Qwen2, prompts: Tensor, lengths: Tensor, *, answers: int, tokens: int, temperature: float = 1.0, seed: int = 0
+    model: Qwen2,
+    prompts: Tensor,
+    lengths: Tensor,
+    *,
+    answers: int,
+    tokens: int,
+    temperature: float = 1.0,
+    seed: int = 0,
 ) -> Rollouts:
     return generate(
         model, prompts, lengths, answers=answers, max_new_tokens=tokens, end=EOS, temperature=temperature,

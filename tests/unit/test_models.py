@@ -85,7 +85,7 @@ def test_transformers_reads_checkpoints_with_the_same_logits_and_greedy_answers(
 
     model = random_model(shape).requires_grad_(False)
     folder = save(model, tmp_path / "checkpoint")
-    theirs = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    theirs: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     assert type(theirs).__name__ == "Qwen2ForCausalLM"
     assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (PAD, EOS)
@@ -113,7 +113,7 @@ def test_transformers_answers_a_padded_batch_alike(tmp_path: Path) -> None:
 
     folder = save(base_model(), tmp_path / "checkpoint")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    theirs = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+    theirs: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
     batch = tokenizer(PROMPTS, return_tensors="pt", padding=True)  # on the left, as the checkpoint says
     answers = theirs.generate(**batch, do_sample=False, max_new_tokens=3)[:, batch["input_ids"].shape[1] :]
     tokens, lengths = (torch.from_numpy(array) for array in problems().vocabulary.encode(PROMPTS))

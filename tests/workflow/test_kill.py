@@ -13,7 +13,7 @@ import pytest
 from tests.workflow.clone import Clone, files_below, fresh_clone, steps_table
 
 RUN = "q12k_base_b0_s0"
-LAST = 400
+LAST = 300
 RESULTS = "results/killed"
 TARGET = f"{RESULTS}/tables/curves.csv"
 OWN_STUDY = ("--config", "study=killed.yaml")
@@ -22,7 +22,7 @@ DEADLINE_SECONDS = 300.0
 
 def one_long_run(study: dict[str, Any]) -> None:
     study["grid"] = {"law": {"models": ["q12k"]}}
-    study["budgets"] = [1, 40, 120, 240, LAST]
+    study["budgets"] = [1, 40, 120, LAST]
     study["training"].update(prompts_per_step=64, train_problems=64 * LAST)
     study["evaluation"]["suites"] = ["heldout"]
 
@@ -36,19 +36,20 @@ def test_killed_three_times_equals_never_killed(tmp_path: Path) -> None:
     interval = "SECONDS_BETWEEN_STATES = "
     killed.replace("src/rlscale/trainers/local/trainer.py", f"{interval}20.0", f"{interval}0.2")
     reference = undisturbed.start(TARGET, *OWN_STUDY, cores=1)
+    logs = []
     try:
         rng = random.Random(20251)
         for after_step in sorted(rng.sample(range(1, int(0.8 * LAST)), 3)):
             kill_training(killed, after_step, rng.uniform(0.0, 0.3))
+            logs.append(training_log(killed))  # Snakemake removes it before the next attempt
         killed.snakemake(TARGET, *OWN_STUDY)
     finally:
         said = reference.communicate(timeout=DEADLINE_SECONDS)[0]
     assert reference.returncode == 0, said
 
-    log = (killed / f"{RESULTS}/logs/train/{RUN}.log").read_text()
-    assert log.count(f"train {RUN}: started") == 4
-    assert log.count("resumed after step") == 3
-    assert "resumed" not in (undisturbed / f"{RESULTS}/logs/train/{RUN}.log").read_text()
+    resumed = [log.count(f"{RUN}: resumed after step") for log in (*logs, training_log(killed))]
+    assert resumed == [0, 1, 1, 1]
+    assert "resumed" not in training_log(undisturbed)
     one, two = undisturbed / RESULTS, killed / RESULTS
     for pattern in ("tables/*.csv", "tables/*.parquet", f"runs/{RUN}/checkpoints/**/*", f"runs/{RUN}/rollouts.parquet"):
         assert files_below(one, pattern) == files_below(two, pattern)
@@ -73,6 +74,11 @@ def kill_training(clone: Clone, after_step: int, delay_seconds: float) -> None:
     said = snakemake.communicate(timeout=DEADLINE_SECONDS)[0]
     assert snakemake.returncode != 0, said
     assert not (clone / f"{RESULTS}/runs/{RUN}/steps.parquet").exists()
+
+
+def training_log(clone: Clone) -> str:
+    """Return the log of the last attempt."""
+    return (clone / f"{RESULTS}/logs/train/{RUN}.log").read_text()
 
 
 def newest_state(clone: Clone) -> int:

@@ -1,0 +1,418 @@
+"""The local trainer: it learns, it equals a plain implementation, and no kill, budget or reuse changes its results."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tests.tiny import SHAPE, base_model, plain_logprobs, pool, problems, training_job
+
+from rlscale.canonical import derived_seed
+from rlscale.errors import UserError
+from rlscale.evaluators import EvaluationSettings
+from rlscale.evaluators.local import LocalEvaluator
+from rlscale.files import remove_folder
+from rlscale.ledger import PHASES, ForwardCost
+from rlscale.models.checkpoint import load_checkpoint
+from rlscale.models.encoding import encode_problems
+from rlscale.models.generate import Layout, generate
+from rlscale.models.optimiser import AdamW
+from rlscale.models.qwen2 import Qwen2
+from rlscale.tasks.vocabulary import EOS
+from rlscale.trainers import Progress, TrainingJob, trainer_named
+from rlscale.trainers.local.trainer import LocalTrainer
+
+BUDGETS = (2, 5, 8)
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "minibatches and KL": {"minibatches": 2, "kl_coefficient": 0.1, "weight_decay": 0.01},
+    "reuse and wrong rewards": {"unique_problems": 24, "reward_accuracy": 0.8, "learning_rate": 0.02},
+}
+STATES = "rlscale.trainers.local.trainer.SECONDS_BETWEEN_STATES"
+
+Outcome = tuple[dict[str, bytes], pd.DataFrame]
+
+
+def outcome(job: TrainingJob) -> Outcome:
+    """Train, and return all files of all checkpoints, and the table without times."""
+    table = LocalTrainer().train(job)
+    files = {
+        f"{step}/{file.name}": file.read_bytes()
+        for step in job.budgets
+        for file in sorted(job.checkpoint(step).iterdir())
+    }
+    return files, table.drop(columns=[f"seconds_{phase}" for phase in PHASES])
+
+
+def assert_equal(one: Outcome, other: Outcome) -> None:
+    assert one[0] == other[0]
+    pd.testing.assert_frame_equal(one[1], other[1], check_exact=True)
+
+
+class KilledError(Exception):
+    """Stands for a signal."""
+
+
+def killed_at(step: int) -> Callable[[Progress], None]:
+    def report(progress: Progress) -> None:
+        if progress.step == step:
+            raise KilledError
+
+    return report
+
+
+def mean_probability(checkpoint: Path) -> float:
+    """Return the mean probability of the right answers to training problems."""
+    settings = EvaluationSettings(temperature=1.0, samples=1, greedy=False, exact=True, sampled_problems=1, seed=0)
+    rollouts = LocalEvaluator().evaluate(checkpoint, pool().head(500), settings)
+    return float(rollouts.loc[rollouts["mode"] == "exact", "probability"].mean())
+
+
+# --- learning
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    job = training_job(tmp_path, (40,))
+    table = LocalTrainer().train(job)
+    assert table["reward_mean"].tail(8).mean() > table["reward_mean"].head(4).mean() + 0.1
+    assert mean_probability(job.checkpoint(40)) > mean_probability(job.base) + 0.2
+
+
+def test_wrong_rewards_slow_it_down(tmp_path: Path) -> None:
+    reached = {}
+    for accuracy in (1.0, 0.75, 0.5):
+        job = training_job(tmp_path / f"{accuracy}", (30,), reward_accuracy=accuracy)
+        LocalTrainer().train(job)
+        reached[accuracy] = mean_probability(job.checkpoint(30))
+    assert reached[1.0] > reached[0.75] + 0.02
+    assert reached[0.75] > reached[0.5] + 0.02
+
+
+def test_rewards_are_wrong_at_the_declared_rate(tmp_path: Path) -> None:
+    """With a policy that stands still the answers are the same, and only the rewards differ."""
+    rewards = {
+        accuracy: LocalTrainer().train(
+            training_job(tmp_path / f"{accuracy}", (60,), reward_accuracy=accuracy, learning_rate=1e-12)
+        )["reward_mean"]
+        for accuracy in (1.0, 0.75, 0.0)
+    }
+    right = rewards[1.0]
+    assert (right + rewards[0.0]).to_numpy() == pytest.approx(1.0)
+    expected = (0.75 * right + 0.25 * (1 - right)).mean()
+    standard_error = (0.75 * 0.25 / (60 * 16 * 4)) ** 0.5
+    assert abs(rewards[0.75].mean() - expected) < 4 * standard_error
+
+
+# --- the same as a plain implementation
+
+
+def plain_training(folder: Path, training: dict[str, Any], steps: int) -> tuple[Qwen2, list[dict[str, float]]]:
+    """Return the weights after ``steps`` of GRPO, by one unpacked pass for each answer, and some statistics."""
+    model, reference = (load_checkpoint(folder / "base") for _ in range(2))
+    optimiser = AdamW(model, betas=training["adam_betas"], weight_decay=training["weight_decay"])
+    rows = []
+    for step in range(1, steps + 1):
+        batch = encode_problems(pool().iloc[(step - 1) * 16 : step * 16], SHAPE.vocabulary, None)
+        noise = torch.Generator().manual_seed(derived_seed("rollout", 0, step))
+        rollouts = generate(
+            model, batch.prompts, batch.prompt_lengths, answers=4, max_new_tokens=2, end=EOS, temperature=1.0,
+            generator=noise,
+        )  # fmt: skip
+        lists, truths = rollouts.tokens.tolist(), batch.answers.tolist()
+        right = [[float(answer == truth) for answer in group] for group, truth in zip(lists, truths, strict=True)]
+        norms = []
+        for part in np.arange(16).reshape(training["minibatches"], -1):
+            optimiser.zero_grad()
+            loss = torch.zeros(())
+            for place in part:
+                rewards = np.array(right[place])
+                spread = rewards.std(ddof=1)
+                for answer in range(4):
+                    length = int(rollouts.lengths[place, answer])
+                    words, prompt = rollouts.tokens[place, answer, :length], batch.prompts[place]
+                    logprobs = plain_logprobs(model, prompt, words, 1.0)
+                    ratio = (logprobs - rollouts.logprobs[place, answer, :length]).exp()
+                    advantage = (rewards[answer] - rewards.mean()) / spread if spread else 0.0
+                    loss = loss - torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage).sum()
+                    if training["kl_coefficient"]:
+                        gap = plain_logprobs(reference, prompt, words, 1.0).detach() - logprobs
+                        loss = loss + training["kl_coefficient"] * (gap.exp() - gap - 1).sum()
+            (loss * training["minibatches"] / rollouts.lengths.sum()).backward()
+            norms.append(optimiser.clip(training["max_gradient_norm"]))
+            optimiser.step(training["learning_rate"] * min(1.0, step / 2))
+        rows.append(
+            {
+                "reward_mean": float(np.mean(right)),
+                "gradient_norm": float(np.mean(norms)),
+                "truncated_share": float(np.mean([EOS not in answer for group in lists for answer in group])),
+                "answer_tokens_mean": rollouts.lengths.double().mean().item(),
+            }
+        )
+    return model, rows
+
+
+@pytest.mark.parametrize("variant", ["plain", "minibatches and KL"])
+def test_its_steps_are_those_of_a_plain_implementation(variant: str, tmp_path: Path) -> None:
+    job = training_job(tmp_path, (3,), **VARIANTS[variant])
+    table = LocalTrainer().train(job)
+    plain, rows = plain_training(tmp_path, job.identity["training"], steps=3)
+    expected = pd.DataFrame(rows)
+    np.testing.assert_allclose(table[list(expected)], expected, rtol=1e-4)
+    packed = load_checkpoint(job.checkpoint(3))
+    for (name, weight), other, start in zip(
+        packed.named_parameters(), plain.parameters(), base_model().parameters(), strict=True
+    ):
+        # Adam's first updates are near ± the rate however small a gradient is, rounding error included.
+        assert (weight - other).norm() < 0.01 * (weight - start).norm(), name
+
+
+# --- killed and restarted
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    return {
+        name: outcome(training_job(tmp_path_factory.mktemp("undisturbed"), BUDGETS, **variant))
+        for name, variant in VARIANTS.items()
+    }
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["a state each step", "no state before the end"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_killed_and_restarted_equals_never_killed(
+    variant: str, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, Outcome]
+) -> None:
+    monkeypatch.setattr(STATES, seconds)
+    steps: list[int] = []
+    for step in (1, 2, 4, 8):  # one run, killed four times: early, at a budget, between budgets, at the very end
+        job = training_job(tmp_path, BUDGETS, report=killed_at(step), **VARIANTS[variant])
+        with pytest.raises(KilledError):
+            LocalTrainer().train(job)
+    restarted = replace(job, report=lambda progress: steps.append(progress.step))
+    assert_equal(outcome(restarted), undisturbed[variant])
+    assert steps == []  # the last kill came after the last state
+
+
+def test_a_restart_goes_on_after_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(STATES, 0.0)
+    job = training_job(tmp_path, BUDGETS, report=killed_at(4))
+    with pytest.raises(KilledError):
+        LocalTrainer().train(job)
+    steps: list[int] = []
+    LocalTrainer().train(replace(job, report=lambda progress: steps.append(progress.step)))
+    assert steps == [5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("function", ["save_checkpoint", "save_state"])
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_kill_before_either_file_is_written_changes_nothing(
+    function: str, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, Outcome]
+) -> None:
+    monkeypatch.setattr(STATES, 0.0)
+    calls = 0
+
+    def killed(*_: object, **__: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise KilledError
+        original(*_, **__)
+
+    from rlscale.trainers.local import trainer
+
+    original = getattr(trainer, function)
+    job = training_job(tmp_path, BUDGETS)
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, function, killed)
+        with pytest.raises(KilledError):
+            LocalTrainer().train(job)
+    assert_equal(outcome(job), undisturbed["plain"])
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "steps.parquet"])
+@pytest.mark.parametrize("damage", [b"", b"PAR1 and then nothing"])
+def test_a_broken_state_is_no_state(
+    name: str, damage: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, Outcome]
+) -> None:
+    monkeypatch.setattr(STATES, 0.0)
+    job = training_job(tmp_path, BUDGETS, report=killed_at(4))
+    with pytest.raises(KilledError):
+        LocalTrainer().train(job)
+    (file,) = job.resume.glob(f"step-*/{name}")
+    file.write_bytes(damage)
+    assert_equal(outcome(replace(job, report=killed_at(0))), undisturbed["plain"])
+
+
+def test_only_the_newest_state_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(STATES, 0.0)
+    job = training_job(tmp_path, BUDGETS)
+    LocalTrainer().train(job)
+    assert [folder.name for folder in job.resume.iterdir()] == ["step-000008"]
+
+
+# --- budgets and checkpoints
+
+
+def test_a_budget_added_at_the_end_goes_on_where_the_run_stood(tmp_path: Path) -> None:
+    steps: list[int] = []
+    short = training_job(tmp_path / "grown", BUDGETS, problems=pool().head(8 * 16))
+    LocalTrainer().train(short)
+    grown = training_job(tmp_path / "grown", (*BUDGETS, 11), report=lambda progress: steps.append(progress.step))
+    at_once = outcome(training_job(tmp_path / "at once", (*BUDGETS, 11)))
+    assert_equal(outcome(grown), at_once)
+    assert steps == [9, 10, 11]
+
+
+@pytest.mark.parametrize("budgets", [(2, 5), (5,), (2, 4, 8)])
+def test_other_budgets_give_the_same_weights_at_the_same_steps(
+    budgets: tuple[int, ...], tmp_path: Path, undisturbed: dict[str, Outcome]
+) -> None:
+    LocalTrainer().train(training_job(tmp_path, BUDGETS))
+    files, table = outcome(training_job(tmp_path, budgets))
+    for step in set(budgets) & set(BUDGETS):
+        name = f"{step}/model.safetensors"
+        assert files[name] == undisturbed["plain"][0][name]
+    pd.testing.assert_frame_equal(table, undisturbed["plain"][1].head(budgets[-1]), check_exact=True)
+
+
+def test_a_missing_checkpoint_is_made_again_with_the_same_bytes(
+    tmp_path: Path, undisturbed: dict[str, Outcome]
+) -> None:
+    job = training_job(tmp_path, BUDGETS)
+    LocalTrainer().train(job)
+    remove_folder(job.checkpoint(5))
+    assert_equal(outcome(job), undisturbed["plain"])
+
+
+def test_a_changed_run_uses_nothing_of_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(STATES, 0.0)
+    LocalTrainer().train(training_job(tmp_path / "one", BUDGETS))
+    changed: dict[str, Any] = {"fingerprint": "f1", "learning_rate": 0.02}
+    again = outcome(training_job(tmp_path / "one", BUDGETS, resume=tmp_path / "one" / "resume" / "f1", **changed))
+    assert_equal(again, outcome(training_job(tmp_path / "fresh", BUDGETS, **changed)))
+
+
+def test_seeds_and_settings_change_the_weights(tmp_path: Path, undisturbed: dict[str, Outcome]) -> None:
+    weights = "2/model.safetensors"
+    seen = {undisturbed["plain"][0][weights]}
+    for change in ({"seed": 1}, {"learning_rate": 0.011}, {"group_size": 5}, {"temperature": 0.9}):
+        name = next(iter(change))
+        seen.add(outcome(training_job(tmp_path / name, (2,), **change))[0][weights])
+    assert len(seen) == 5
+
+
+# --- problems
+
+
+@pytest.fixture(scope="module")
+def different() -> pd.DataFrame:
+    """More different problems than the two operators have: sums."""
+    return problems().train(["sum"], 1.0, 0, 500).drop_duplicates("problem", ignore_index=True)
+
+
+def test_reuse_sees_the_first_problems_of_the_pool_and_all_of_them(tmp_path: Path, different: pd.DataFrame) -> None:
+    job = training_job(tmp_path / "pool", (5,), problems=different, unique_problems=40, learning_rate=0.01)
+    files, table = outcome(job)
+    assert table["samples"].tolist() == [16, 32, 48, 64, 80]
+    assert table["unique_samples"].tolist()[:2] == [16, 32]
+    assert table["unique_samples"].tolist()[2:] == [40, 40, 40]
+    first = replace(job, problems=different.head(40), resume=tmp_path / "resume")
+    first = replace(first, checkpoint=lambda step: tmp_path / "first" / str(step))
+    assert_equal(outcome(first), (files, table))
+
+
+def test_fresh_samples_are_all_different_while_the_pool_is(tmp_path: Path, different: pd.DataFrame) -> None:
+    table = LocalTrainer().train(training_job(tmp_path, (4,), problems=different))
+    assert table["unique_samples"].tolist() == table["samples"].tolist() == [16, 32, 48, 64]
+
+
+def test_a_pool_that_draws_a_problem_twice_counts_it_once(tmp_path: Path) -> None:
+    table = LocalTrainer().train(training_job(tmp_path, (6,)))
+    counts = [pool()["problem"].head(16 * step).nunique() for step in range(1, 7)]
+    assert table["unique_samples"].tolist() == counts
+
+
+@pytest.mark.parametrize(
+    ("unique", "size", "needed"), [(None, 31, 32), (20, 19, 20)], ids=["a fresh stream", "with reuse"]
+)
+def test_a_pool_that_is_too_small_is_refused(unique: int | None, size: int, needed: int, tmp_path: Path) -> None:
+    job = training_job(tmp_path, (2,), problems=pool().head(size), unique_problems=unique)
+    with pytest.raises(UserError, match=f"^run: the pool has {size} problems, but the run needs {needed}$"):
+        LocalTrainer().train(job)
+
+
+# --- the table of steps
+
+
+def test_the_table_has_a_row_for_each_step_with_these_columns(tmp_path: Path) -> None:
+    reports: list[Progress] = []
+    table = LocalTrainer().train(training_job(tmp_path, (1, 6), report=reports.append))
+    by_phase = {f"{kind}_{phase}" for kind in ("tokens", "flops", "seconds") for phase in PHASES}
+    assert set(table) == by_phase | {
+        "step", "samples", "unique_samples", "reward_mean", "flat_share", "learning_rate", "updates", "gradient_norm",
+        "kl", "entropy", "answer_tokens_mean", "truncated_share", "compute_flops",
+    }  # fmt: skip
+    assert table["step"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert table["learning_rate"].tolist() == [0.005, 0.01, 0.01, 0.01, 0.01, 0.01]  # two steps of warm-up
+    assert table["updates"].tolist() == [1] * 6
+    assert table["reward_mean"].between(0, 1).all()
+    assert (table["entropy"] > 0).all()
+    assert (table[["seconds_rollout", "seconds_update"]] > 0).all(axis=None)
+    assert [(r.step, r.last_step, r.reward_mean) for r in reports] == [
+        (step, 6, reward) for step, reward in zip(table["step"], table["reward_mean"], strict=True)
+    ]
+    assert all(r.seconds_left >= 0 for r in reports)
+
+
+def test_tokens_and_flops_by_hand(tmp_path: Path) -> None:
+    table = LocalTrainer().train(training_job(tmp_path, (4,)))
+    # 16 prompts "x f =" of 3 tokens, 4 answers to each, at most a digit and the end.
+    answer_tokens = 16 * 4 * table["answer_tokens_mean"]
+    np.testing.assert_allclose(table["compute_flops"], 6 * SHAPE.params * (16 * 4 * 3 + answer_tokens), rtol=1e-12)
+    np.testing.assert_allclose(table["tokens_rollout"], 16 * 3 + answer_tokens, rtol=1e-12)
+    active = 16 * (1 - table["flat_share"])
+    np.testing.assert_allclose(table["tokens_update"], active * (3 + 4), rtol=1e-6)  # the last token is no input
+    cost = ForwardCost(SHAPE.params, SHAPE.width, SHAPE.layers, SHAPE.vocabulary)
+    layout = Layout(3, 4, 2)
+    assert table["flops_rollout"].tolist() == [layout.rollout_flops(cost, 16, 2)] * 4
+    for flops, rows in zip(table["flops_update"], active.round().astype(int), strict=True):
+        assert flops == 3 * layout.forward_flops(cost, rows) > 0
+    unused = ["tokens_old_logprob", "tokens_reference_logprob", "flops_old_logprob", "flops_reference_logprob"]
+    assert (table[unused] == 0).all(axis=None)
+    assert table["kl"].isna().all()
+
+
+def test_minibatches_and_the_kl_term_are_in_the_ledger(tmp_path: Path) -> None:
+    table = LocalTrainer().train(training_job(tmp_path, (4,), minibatches=4, kl_coefficient=0.1))
+    assert table["updates"].tolist() == [4] * 4
+    for phase in ("old_logprob", "reference_logprob", "update"):  # with a KL term flat groups are computed too
+        assert table[f"tokens_{phase}"].tolist() == [16 * 7] * 4
+    np.testing.assert_allclose(table["flops_update"], 3 * table["flops_reference_logprob"])
+    np.testing.assert_allclose(table["flops_old_logprob"], table["flops_reference_logprob"])
+    assert (table["kl"] > 0).all()
+
+
+def test_the_kl_term_keeps_the_policy_near_its_base(tmp_path: Path) -> None:
+    free, held = (
+        LocalTrainer().train(training_job(tmp_path / f"{kl}", (20,), kl_coefficient=kl))["kl"] for kl in (1e-6, 1.0)
+    )
+    assert free[0] == held[0] == pytest.approx(0.0, abs=1e-6)  # the first update starts from the base
+    assert held.tail(5).mean() < 0.5 * free.tail(5).mean()
+
+
+def test_room_for_longer_answers_leaves_fewer_cut_off(tmp_path: Path) -> None:
+    tight, roomy = (
+        LocalTrainer().train(training_job(tmp_path / f"{room}", (3,), max_new_tokens=room)) for room in (None, 6)
+    )
+    assert tight["truncated_share"][0] > roomy["truncated_share"][0] >= 0
+    assert tight["answer_tokens_mean"].max() <= 2 < roomy["answer_tokens_mean"][0]
+
+
+def test_trainers_are_found_by_name() -> None:
+    assert isinstance(trainer_named("local"), LocalTrainer)
+    with pytest.raises(UserError, match="'openrlhf' cannot train yet"):
+        trainer_named("openrlhf")
