@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from rlscale.ladder import Supervised
+from rlscale.ledger import PHASES
 from rlscale.models.checkpoint import save_checkpoint
 from rlscale.models.qwen2 import Architecture, Qwen2, causal_mask, full_attention, rotary
 from rlscale.models.supervised import new_model, train_on_corpus
 from rlscale.task_spec import SkillsTask
 from rlscale.tasks.skills import SkillsProblems
 from rlscale.trainers import TrainingJob
+from rlscale.trainers.local.trainer import LocalTrainer
 
 TASK = SkillsTask(kind="skills", operators=2, chain_length=1, long_chain_length=2, format_noise=0.2)
 SHAPE = Architecture(width=16, layers=1, heads=2, kv_heads=1, ffn=16, vocabulary=18)
@@ -120,3 +122,29 @@ def training_job(folder: Path, budgets: tuple[int, ...], **changes: Any) -> Trai
     if unknown:
         raise TypeError(f"no such field: {unknown}")
     return TrainingJob(**(fields | changes))
+
+
+Outcome = tuple[dict[str, bytes], pd.DataFrame]
+
+
+def outcome(job: TrainingJob) -> Outcome:
+    """Train, and return all files of all checkpoints, and the table without times."""
+    table = LocalTrainer().train(job)
+    files = {
+        f"{step}/{file.name}": file.read_bytes()
+        for step in job.budgets
+        for file in sorted(job.checkpoint(step).iterdir())
+    }
+    return files, table.drop(columns=[f"seconds_{phase}" for phase in PHASES])
+
+
+def assert_equal(one: Outcome, other: Outcome) -> None:
+    """Compare bytes and numbers exactly."""
+    assert one[0] == other[0]
+    pd.testing.assert_frame_equal(one[1], other[1], check_exact=True)
+
+
+def same_weights(one: Qwen2, other: Qwen2) -> bool:
+    """Whether all weights are equal bit for bit."""
+    pairs = zip(one.state_dict().items(), other.state_dict().items(), strict=True)
+    return all(name == other_name and torch.equal(a, b) for (name, a), (other_name, b) in pairs)

@@ -106,6 +106,12 @@ def checkpoint_identity(path: Path) -> dict[str, object] | None:
     return identity
 
 
+def checkpoint_fingerprint(path: Path) -> str | None:
+    """Return the fingerprint of the run that a checkpoint belongs to, or None where there is no complete checkpoint."""
+    identity = checkpoint_identity(path)
+    return None if identity is None else str(identity["fingerprint"])
+
+
 @cache
 def git_state() -> dict[str, str | None]:
     """Return the commit and the SHA-256 of the uncommitted changes; None where there is no repository or no change."""

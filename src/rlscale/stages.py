@@ -86,6 +86,7 @@ def train(study: str, run_id: str) -> None:
     """Train a run to its last budget, from where it stands; a checkpoint at each budget."""
     import pandas as pd
 
+    from rlscale.provenance import checkpoint_fingerprint
     from rlscale.trainers import Progress, TrainingJob, trainer_named
 
     paths = StudyPaths(study)
@@ -114,7 +115,9 @@ def train(study: str, run_id: str) -> None:
         steps = trainer_named(identity["trainer"]).train(job)
         write_table(steps, output)
         planned = [paths.checkpoint(run_id, step) for step in cell["budgets"]]
-        remove_others(paths.checkpoints(run_id), planned)
+        # Checkpoints of this fingerprint stay, planned now or not: a later budget may want them again.
+        own = [path for path in paths.checkpoints(run_id).glob("step-*") if checkpoint_fingerprint(path) == fingerprint]
+        remove_others(paths.checkpoints(run_id), own)
         remove_others(paths.resume(run_id, fingerprint).parent, [paths.resume(run_id, fingerprint)])
         write_record(
             output,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rlscale.grid import Grid, Run
 from rlscale.paths import StudyPaths
-from rlscale.provenance import checkpoint_identity
+from rlscale.provenance import checkpoint_fingerprint
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,8 @@ def study_status(name: str, grid: Grid) -> list[RunStatus]:
 
 
 def _run_status(paths: StudyPaths, run: Run) -> RunStatus:
-    found = {step: checkpoint_identity(paths.checkpoint(run.run_id, step)) for step in run.budgets}
-    current = {
-        step: identity is not None and identity["fingerprint"] == run.fingerprint for step, identity in found.items()
-    }
+    found = {step: checkpoint_fingerprint(paths.checkpoint(run.run_id, step)) for step in run.budgets}
+    current = {step: fingerprint == run.fingerprint for step, fingerprint in found.items()}
     scored = _scored_steps(paths.scores(run.run_id))
     return RunStatus(
         run_id=run.run_id,

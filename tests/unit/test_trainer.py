@@ -1,6 +1,5 @@
 """The local trainer: it learns, it equals a plain implementation, and no kill, budget or reuse changes its results."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,60 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.tiny import SHAPE, base_model, plain_logprobs, pool, problems, training_job
+from tests.tiny import SHAPE, assert_equal, base_model, outcome, plain_logprobs, pool, problems, training_job
 
 from rlscale.canonical import derived_seed
 from rlscale.errors import UserError
 from rlscale.evaluators import EvaluationSettings
 from rlscale.evaluators.local import LocalEvaluator
-from rlscale.files import remove_folder
 from rlscale.ledger import PHASES, ForwardCost
 from rlscale.models.checkpoint import load_checkpoint
 from rlscale.models.encoding import encode_problems
 from rlscale.models.generate import Layout, generate
 from rlscale.models.optimiser import AdamW
 from rlscale.models.qwen2 import Qwen2
+from rlscale.rewards import flip
 from rlscale.tasks.vocabulary import EOS
-from rlscale.trainers import Progress, TrainingJob, trainer_named
+from rlscale.trainers import Progress, trainer_named
 from rlscale.trainers.local.trainer import LocalTrainer
-
-BUDGETS = (2, 5, 8)
-VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "minibatches and KL": {"minibatches": 2, "kl_coefficient": 0.1, "weight_decay": 0.01},
-    "reuse and wrong rewards": {"unique_problems": 24, "reward_accuracy": 0.8, "learning_rate": 0.02},
-}
-STATES = "rlscale.trainers.local.trainer.SECONDS_BETWEEN_STATES"
-
-Outcome = tuple[dict[str, bytes], pd.DataFrame]
-
-
-def outcome(job: TrainingJob) -> Outcome:
-    """Train, and return all files of all checkpoints, and the table without times."""
-    table = LocalTrainer().train(job)
-    files = {
-        f"{step}/{file.name}": file.read_bytes()
-        for step in job.budgets
-        for file in sorted(job.checkpoint(step).iterdir())
-    }
-    return files, table.drop(columns=[f"seconds_{phase}" for phase in PHASES])
-
-
-def assert_equal(one: Outcome, other: Outcome) -> None:
-    assert one[0] == other[0]
-    pd.testing.assert_frame_equal(one[1], other[1], check_exact=True)
-
-
-class KilledError(Exception):
-    """Stands for a signal."""
-
-
-def killed_at(step: int) -> Callable[[Progress], None]:
-    def report(progress: Progress) -> None:
-        if progress.step == step:
-            raise KilledError
-
-    return report
 
 
 def mean_probability(checkpoint: Path) -> float:
@@ -85,9 +46,9 @@ def test_it_learns(tmp_path: Path) -> None:
 def test_wrong_rewards_slow_it_down(tmp_path: Path) -> None:
     reached = {}
     for accuracy in (1.0, 0.75, 0.5):
-        job = training_job(tmp_path / f"{accuracy}", (30,), reward_accuracy=accuracy)
+        job = training_job(tmp_path / f"{accuracy}", (25,), reward_accuracy=accuracy)
         LocalTrainer().train(job)
-        reached[accuracy] = mean_probability(job.checkpoint(30))
+        reached[accuracy] = mean_probability(job.checkpoint(25))
     assert reached[1.0] > reached[0.75] + 0.02
     assert reached[0.75] > reached[0.5] + 0.02
 
@@ -96,22 +57,23 @@ def test_rewards_are_wrong_at_the_declared_rate(tmp_path: Path) -> None:
     """With a policy that stands still the answers are the same, and only the rewards differ."""
     rewards = {
         accuracy: LocalTrainer().train(
-            training_job(tmp_path / f"{accuracy}", (60,), reward_accuracy=accuracy, learning_rate=1e-12)
+            training_job(tmp_path / f"{accuracy}", (25,), reward_accuracy=accuracy, learning_rate=1e-12)
         )["reward_mean"]
         for accuracy in (1.0, 0.75, 0.0)
     }
     right = rewards[1.0]
     assert (right + rewards[0.0]).to_numpy() == pytest.approx(1.0)
     expected = (0.75 * right + 0.25 * (1 - right)).mean()
-    standard_error = (0.75 * 0.25 / (60 * 16 * 4)) ** 0.5
+    standard_error = (0.75 * 0.25 / (25 * 16 * 4)) ** 0.5
     assert abs(rewards[0.75].mean() - expected) < 4 * standard_error
 
 
 # --- the same as a plain implementation
 
 
-def plain_training(folder: Path, training: dict[str, Any], steps: int) -> tuple[Qwen2, list[dict[str, float]]]:
+def plain_training(folder: Path, identity: dict[str, Any], steps: int) -> tuple[Qwen2, list[dict[str, float]]]:
     """Return the weights after ``steps`` of GRPO, by one unpacked pass for each answer, and some statistics."""
+    training = identity["training"]
     model, reference = (load_checkpoint(folder / "base") for _ in range(2))
     optimiser = AdamW(model, betas=training["adam_betas"], weight_decay=training["weight_decay"])
     rows = []
@@ -124,12 +86,14 @@ def plain_training(folder: Path, training: dict[str, Any], steps: int) -> tuple[
         )  # fmt: skip
         lists, truths = rollouts.tokens.tolist(), batch.answers.tolist()
         right = [[float(answer == truth) for answer in group] for group, truth in zip(lists, truths, strict=True)]
+        rng = np.random.Generator(np.random.PCG64(derived_seed("reward", 0, step)))
+        all_rewards = flip(np.array(right), identity["reward_accuracy"], rng)
         norms = []
         for part in np.arange(16).reshape(training["minibatches"], -1):
             optimiser.zero_grad()
             loss = torch.zeros(())
             for place in part:
-                rewards = np.array(right[place])
+                rewards = all_rewards[place]
                 spread = rewards.std(ddof=1)
                 for answer in range(4):
                     length = int(rollouts.lengths[place, answer])
@@ -146,7 +110,7 @@ def plain_training(folder: Path, training: dict[str, Any], steps: int) -> tuple[
             optimiser.step(training["learning_rate"] * min(1.0, step / 2))
         rows.append(
             {
-                "reward_mean": float(np.mean(right)),
+                "reward_mean": float(all_rewards.mean()),
                 "gradient_norm": float(np.mean(norms)),
                 "truncated_share": float(np.mean([EOS not in answer for group in lists for answer in group])),
                 "answer_tokens_mean": rollouts.lengths.double().mean().item(),
@@ -155,11 +119,15 @@ def plain_training(folder: Path, training: dict[str, Any], steps: int) -> tuple[
     return model, rows
 
 
-@pytest.mark.parametrize("variant", ["plain", "minibatches and KL"])
-def test_its_steps_are_those_of_a_plain_implementation(variant: str, tmp_path: Path) -> None:
-    job = training_job(tmp_path, (3,), **VARIANTS[variant])
+@pytest.mark.parametrize(
+    "variant",
+    [{}, {"minibatches": 2, "kl_coefficient": 0.1, "weight_decay": 0.01}, {"reward_accuracy": 0.8}],
+    ids=["plain", "minibatches and KL", "wrong rewards"],
+)
+def test_its_steps_are_those_of_a_plain_implementation(variant: dict[str, Any], tmp_path: Path) -> None:
+    job = training_job(tmp_path, (3,), **variant)
     table = LocalTrainer().train(job)
-    plain, rows = plain_training(tmp_path, job.identity["training"], steps=3)
+    plain, rows = plain_training(tmp_path, job.identity, steps=3)
     expected = pd.DataFrame(rows)
     np.testing.assert_allclose(table[list(expected)], expected, rtol=1e-4)
     packed = load_checkpoint(job.checkpoint(3))
@@ -170,135 +138,9 @@ def test_its_steps_are_those_of_a_plain_implementation(variant: str, tmp_path: P
         assert (weight - other).norm() < 0.01 * (weight - start).norm(), name
 
 
-# --- killed and restarted
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    return {
-        name: outcome(training_job(tmp_path_factory.mktemp("undisturbed"), BUDGETS, **variant))
-        for name, variant in VARIANTS.items()
-    }
-
-
-@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["a state each step", "no state before the end"])
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_killed_and_restarted_equals_never_killed(
-    variant: str, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, Outcome]
-) -> None:
-    monkeypatch.setattr(STATES, seconds)
-    steps: list[int] = []
-    for step in (1, 2, 4, 8):  # one run, killed four times: early, at a budget, between budgets, at the very end
-        job = training_job(tmp_path, BUDGETS, report=killed_at(step), **VARIANTS[variant])
-        with pytest.raises(KilledError):
-            LocalTrainer().train(job)
-    restarted = replace(job, report=lambda progress: steps.append(progress.step))
-    assert_equal(outcome(restarted), undisturbed[variant])
-    assert steps == []  # the last kill came after the last state
-
-
-def test_a_restart_goes_on_after_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(STATES, 0.0)
-    job = training_job(tmp_path, BUDGETS, report=killed_at(4))
-    with pytest.raises(KilledError):
-        LocalTrainer().train(job)
-    steps: list[int] = []
-    LocalTrainer().train(replace(job, report=lambda progress: steps.append(progress.step)))
-    assert steps == [5, 6, 7, 8]
-
-
-@pytest.mark.parametrize("function", ["save_checkpoint", "save_state"])
-@pytest.mark.parametrize("call", [1, 2])
-def test_a_kill_before_either_file_is_written_changes_nothing(
-    function: str, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, Outcome]
-) -> None:
-    monkeypatch.setattr(STATES, 0.0)
-    calls = 0
-
-    def killed(*_: object, **__: object) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            raise KilledError
-        original(*_, **__)
-
-    from rlscale.trainers.local import trainer
-
-    original = getattr(trainer, function)
-    job = training_job(tmp_path, BUDGETS)
-    with monkeypatch.context() as patched:
-        patched.setattr(trainer, function, killed)
-        with pytest.raises(KilledError):
-            LocalTrainer().train(job)
-    assert_equal(outcome(job), undisturbed["plain"])
-
-
-@pytest.mark.parametrize("name", ["state.safetensors", "steps.parquet"])
-@pytest.mark.parametrize("damage", [b"", b"PAR1 and then nothing"])
-def test_a_broken_state_is_no_state(
-    name: str, damage: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, Outcome]
-) -> None:
-    monkeypatch.setattr(STATES, 0.0)
-    job = training_job(tmp_path, BUDGETS, report=killed_at(4))
-    with pytest.raises(KilledError):
-        LocalTrainer().train(job)
-    (file,) = job.resume.glob(f"step-*/{name}")
-    file.write_bytes(damage)
-    assert_equal(outcome(replace(job, report=killed_at(0))), undisturbed["plain"])
-
-
-def test_only_the_newest_state_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(STATES, 0.0)
-    job = training_job(tmp_path, BUDGETS)
-    LocalTrainer().train(job)
-    assert [folder.name for folder in job.resume.iterdir()] == ["step-000008"]
-
-
-# --- budgets and checkpoints
-
-
-def test_a_budget_added_at_the_end_goes_on_where_the_run_stood(tmp_path: Path) -> None:
-    steps: list[int] = []
-    short = training_job(tmp_path / "grown", BUDGETS, problems=pool().head(8 * 16))
-    LocalTrainer().train(short)
-    grown = training_job(tmp_path / "grown", (*BUDGETS, 11), report=lambda progress: steps.append(progress.step))
-    at_once = outcome(training_job(tmp_path / "at once", (*BUDGETS, 11)))
-    assert_equal(outcome(grown), at_once)
-    assert steps == [9, 10, 11]
-
-
-@pytest.mark.parametrize("budgets", [(2, 5), (5,), (2, 4, 8)])
-def test_other_budgets_give_the_same_weights_at_the_same_steps(
-    budgets: tuple[int, ...], tmp_path: Path, undisturbed: dict[str, Outcome]
-) -> None:
-    LocalTrainer().train(training_job(tmp_path, BUDGETS))
-    files, table = outcome(training_job(tmp_path, budgets))
-    for step in set(budgets) & set(BUDGETS):
-        name = f"{step}/model.safetensors"
-        assert files[name] == undisturbed["plain"][0][name]
-    pd.testing.assert_frame_equal(table, undisturbed["plain"][1].head(budgets[-1]), check_exact=True)
-
-
-def test_a_missing_checkpoint_is_made_again_with_the_same_bytes(
-    tmp_path: Path, undisturbed: dict[str, Outcome]
-) -> None:
-    job = training_job(tmp_path, BUDGETS)
-    LocalTrainer().train(job)
-    remove_folder(job.checkpoint(5))
-    assert_equal(outcome(job), undisturbed["plain"])
-
-
-def test_a_changed_run_uses_nothing_of_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(STATES, 0.0)
-    LocalTrainer().train(training_job(tmp_path / "one", BUDGETS))
-    changed: dict[str, Any] = {"fingerprint": "f1", "learning_rate": 0.02}
-    again = outcome(training_job(tmp_path / "one", BUDGETS, resume=tmp_path / "one" / "resume" / "f1", **changed))
-    assert_equal(again, outcome(training_job(tmp_path / "fresh", BUDGETS, **changed)))
-
-
-def test_seeds_and_settings_change_the_weights(tmp_path: Path, undisturbed: dict[str, Outcome]) -> None:
+def test_seeds_and_settings_change_the_weights(tmp_path: Path) -> None:
     weights = "2/model.safetensors"
-    seen = {undisturbed["plain"][0][weights]}
+    seen = {outcome(training_job(tmp_path / "plain", (2,)))[0][weights]}
     for change in ({"seed": 1}, {"learning_rate": 0.011}, {"group_size": 5}, {"temperature": 0.9}):
         name = next(iter(change))
         seen.add(outcome(training_job(tmp_path / name, (2,), **change))[0][weights])

@@ -22,7 +22,8 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
+        unwanted = ("SNAKEMAKE_", "PYTHONDONTWRITEBYTECODE")  # every job would compile the copied package again
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
         self.environment = environment | {"PYTHONPATH": str(folder / "src"), "PYTHONHASHSEED": "1"}
 
     def __truediv__(self, path: str) -> Path:

@@ -30,23 +30,23 @@ class State:
 
 
 def save_state(folder: Path, step: int, model: Qwen2, optimiser: AdamW, rows: pd.DataFrame) -> None:
-    """Write the state after ``step``; states of other steps are removed afterwards."""
+    """Write the state after ``step``; states of earlier steps are removed afterwards."""
     weights = {f"{WEIGHTS}{name}": parameter.detach() for name, parameter in model.named_parameters()}
     tensors = weights | optimiser.moments()
     place = folder / f"step-{step:06d}"
     with atomic_folder(place) as temporary:
         (temporary / "state.safetensors").write_bytes(save(tensors))
         rows.to_parquet(temporary / "steps.parquet", index=False)
-    for older in folder.glob("step-*"):
-        if older != place:
-            remove_folder(older)
+    for other in folder.glob("step-*"):
+        if _step(other) < step:
+            remove_folder(other)
 
 
-def load_state(folder: Path, last_step: int) -> State | None:
-    """Return the newest readable state at or before ``last_step``, or None."""
+def load_state(folder: Path, last_step: int | None) -> State | None:
+    """Return the newest readable state, at or before ``last_step`` if that is given; None where there is none."""
     for place in sorted(folder.glob("step-*"), reverse=True):
-        step = int(place.name.removeprefix("step-"))
-        if step > last_step:
+        step = _step(place)
+        if last_step is not None and step > last_step:
             continue
         try:
             tensors = load((place / "state.safetensors").read_bytes())
@@ -62,3 +62,7 @@ def restore(state: State, model: Qwen2, optimiser: AdamW) -> None:
         for name, parameter in model.named_parameters():
             parameter.copy_(state.tensors[f"{WEIGHTS}{name}"])
     optimiser.restore(state.tensors, int(state.rows["updates"].sum()))
+
+
+def _step(place: Path) -> int:
+    return int(place.name.removeprefix("step-"))

@@ -25,7 +25,7 @@ from rlscale.models.encoding import EncodedProblems, encode_problems
 from rlscale.models.generate import Layout, Rollouts, answer_logprobs, generate
 from rlscale.models.optimiser import AdamW
 from rlscale.models.qwen2 import Qwen2
-from rlscale.provenance import checkpoint_identity
+from rlscale.provenance import checkpoint_fingerprint
 from rlscale.rewards import flip
 from rlscale.tasks.vocabulary import EOS
 from rlscale.trainers import Progress, TrainingJob
@@ -106,8 +106,7 @@ class _Run:
     def _resume(self) -> int:
         """Restore the newest state that no missing checkpoint stands before; return its step, 0 where there is none."""
         missing = [step for step in self.job.budgets if not self._has_checkpoint(step)]
-        usable = min(missing, default=self.job.budgets[-1] + 1) - 1
-        state = load_state(self.job.resume, usable)
+        state = load_state(self.job.resume, min(missing) - 1 if missing else None)
         if state is None:
             return 0
         restore(state, self.model, self.optimiser)
@@ -225,7 +224,7 @@ class _Run:
         }
 
     def _table(self) -> pd.DataFrame:
-        table = pd.DataFrame(self.rows)
+        table = pd.DataFrame(self.rows[: self.job.budgets[-1]])
         counts = unique_so_far(
             self.job.problems["problem"].to_numpy(dtype=np.str_),
             len(table),
@@ -238,8 +237,7 @@ class _Run:
         return table.astype(dict.fromkeys(whole, "int64"))
 
     def _has_checkpoint(self, step: int) -> bool:
-        identity = checkpoint_identity(self.job.checkpoint(step))
-        return identity is not None and identity["fingerprint"] == self.job.fingerprint
+        return checkpoint_fingerprint(self.job.checkpoint(step)) == self.job.fingerprint
 
     def _save_checkpoint(self, step: int) -> None:
         if self._has_checkpoint(step):
