@@ -15,10 +15,7 @@ log = logging.getLogger("rlscale")
 
 @contextmanager
 def logged_job(name: str, log_path: Path) -> Iterator[datetime]:
-    """Write the package's log to ``log_path`` while a job runs, its traceback included; yield the start (UTC).
-
-    A log of an earlier attempt is kept above the new one, so that a resumed run tells its whole story.
-    """
+    """Write the package's log to ``log_path`` while a job runs, its traceback included; yield the start (UTC)."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(log_path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

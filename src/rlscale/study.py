@@ -104,6 +104,8 @@ class TrainedStudy(Model):
         if isinstance(self.task, ParquetTask):
             allowed = list(self.task.suites)
             yield from self._parquet_problems()
+        elif self.training.max_prompt_tokens is not None:
+            yield Problem(("training", "max_prompt_tokens"), "is for parquet tasks: prompts made from a seed are short")
         for index, suite in enumerate(self.evaluation.suites):
             if suite not in allowed:
                 message = f'no suite "{suite}"; allowed: {", ".join(allowed)}{did_you_mean(suite, allowed)}'

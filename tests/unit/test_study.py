@@ -142,3 +142,10 @@ def test_a_parquet_task_needs_lengths_and_has_no_exact_score():
 
 def test_where_gives_its_axes():
     assert Where(tau=4, seed=0).axes == {"tau": 4, "seed": 0}
+
+
+def test_a_limit_of_the_prompt_is_for_files_only() -> None:
+    values = study_values()
+    values["training"]["max_prompt_tokens"] = 8
+    with pytest.raises(ValidationError, match="is for parquet tasks"):
+        TrainedStudy.model_validate(values)
