@@ -8,9 +8,15 @@ from tests.workflow.clone import Clone, fresh_clone
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """Return the clone that all others are copies of: an edit during the tests concerns none. Not to be changed."""
+    return fresh_clone(tmp_path_factory.mktemp("pristine") / "clone")
+
+
+@pytest.fixture(scope="session")
+def finished(pristine: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """Return a clone in which `snakemake smoke` has run. Not to be changed."""
-    clone = fresh_clone(tmp_path_factory.mktemp("finished") / "clone")
+    clone = pristine.copy(tmp_path_factory.mktemp("finished") / "clone")
     clone.snakemake("smoke")
     return clone
 
@@ -22,6 +28,6 @@ def smoke(finished: Clone, tmp_path: Path) -> Clone:
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Clone:
+def clone(pristine: Clone, tmp_path: Path) -> Clone:
     """Return a fresh clone."""
-    return fresh_clone(tmp_path / "clone")
+    return pristine.copy(tmp_path / "clone")

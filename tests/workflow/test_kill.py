@@ -10,7 +10,7 @@ import pandas as pd
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.workflow.clone import Clone, files_below, fresh_clone, steps_table
+from tests.workflow.clone import Clone, files_below, steps_table
 
 RUN = "q12k_base_b0_s0"
 LAST = 300
@@ -28,8 +28,8 @@ def one_long_run(study: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_killed_three_times_equals_never_killed(tmp_path: Path) -> None:
-    undisturbed, killed = (fresh_clone(tmp_path / name) for name in ("undisturbed", "killed"))
+def test_killed_three_times_equals_never_killed(pristine: Clone, tmp_path: Path) -> None:
+    undisturbed, killed = (pristine.copy(tmp_path / name) for name in ("undisturbed", "killed"))
     for clone in (undisturbed, killed):
         clone.change_study(one_long_run, to="killed.yaml")
     # The default interval is longer than this training, and every kill is to find a state behind it.
