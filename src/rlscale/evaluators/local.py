@@ -14,7 +14,7 @@ from rlscale.models.generate import answer_logprobs, generate
 from rlscale.models.qwen2 import Qwen2
 from rlscale.tasks.vocabulary import EOS, OPERATOR, Vocabulary
 
-BATCH = 2048
+BATCH = 1024
 
 
 class LocalEvaluator:

@@ -134,9 +134,9 @@ def generate(
     lengths = torch.full((batch, answers), max_new_tokens)
     running = torch.ones(batch, answers, dtype=torch.bool)
     hidden = run(prompts, 0)[torch.arange(batch), prompt_lengths - 1]
-    logits = model.logits(hidden / temperature)[:, None].expand(batch, answers, -1)
+    logits = model.logits(hidden / temperature)[:, None]
     for time in range(max_new_tokens):
-        chosen, logprob = _choose(logits, generator)
+        chosen, logprob = _choose(logits, answers, generator)
         chosen = torch.where(running, chosen, 0)
         tokens[:, :, time] = chosen
         logprobs[:, :, time] = torch.where(running, logprob, 0.0)
@@ -149,15 +149,17 @@ def generate(
     return Rollouts(tokens, logprobs, lengths, ~running, decoded=time + 1)
 
 
-def _choose(logits: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+def _choose(logits: Tensor, answers: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Return a token for each answer [B, G] and its log-probability, from logits [B, G, V] or shared ones [B, 1, V]."""
+    batch, rows, _ = logits.shape
     if generator is None:
-        return logits.argmax(-1), torch.zeros(())
+        return logits.argmax(-1).expand(batch, answers), torch.zeros(())
     # Inverse transform: one uniform a token instead of one an entry of the vocabulary.
     probabilities = torch.softmax(logits, -1)
     cumulative = probabilities.cumsum(-1)
-    uniform = torch.rand((*logits.shape[:-1], 1), generator=generator)
+    uniform = torch.rand((batch, rows, answers // rows), generator=generator)
     drawn = torch.searchsorted(cumulative, uniform * cumulative[..., -1:]).clamp_(max=logits.shape[-1] - 1)
-    return drawn.squeeze(-1), probabilities.gather(-1, drawn).squeeze(-1).log()
+    return drawn.view(batch, answers), probabilities.gather(-1, drawn).view(batch, answers).log()
 
 
 def answer_logprobs(
