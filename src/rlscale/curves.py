@@ -10,19 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-ATTRIBUTES = (
-    "variant",
-    "model",
-    "params",
-    "tau",
-    "group_size",
-    "reward_accuracy",
-    "families",
-    "skill_share",
-    "base_seed",
-    "seed",
-    "blocks",
-)
+from rlscale.identity import RUN_ATTRIBUTES
+
 FLOPS = ("flops_rollout", "flops_old_logprob", "flops_reference_logprob", "flops_update")
 
 
@@ -38,7 +27,7 @@ def run_curve(
     """Return the curve of one run, a row per evaluated step.
 
     Args:
-        run: its id and coordinates (keys ``run`` and ``ATTRIBUTES``).
+        run: its id and coordinates (keys ``run`` and ``RUN_ATTRIBUTES``).
         steps: the trainer's table, a row per optimiser step from 1.
         scores: graded scores, with columns step, suite, mode, score, score_se.
         suite: the suite that test loss is measured on.
@@ -64,7 +53,7 @@ def run_curve(
     start = pd.DataFrame([dict.fromkeys(cumulative.columns, 0) | {"reward_mean": np.nan, "truncated_share": np.nan}])
     merged = own[["step", "score", "score_se"]].merge(pd.concat([start, cumulative]), on="step", validate="1:1")
     curve = pd.DataFrame({"run": run["run"]}, index=merged.index)
-    for name in ATTRIBUTES:
+    for name in RUN_ATTRIBUTES:
         value = run[name]
         curve[name] = ",".join(value) if isinstance(value, list | tuple) else value
     curve["step"] = merged["step"]

@@ -46,6 +46,10 @@ class Coordinates:
     seed: int
 
 
+RUN_ATTRIBUTES = (*Coordinates.__annotations__, "blocks")
+"""What tables say of a run beside its id: its coordinates, and the blocks of the grid that reach it."""
+
+
 def run_name(point: Coordinates, ladder: Ladder) -> str:
     """Return for example ``q33k_base_tau004_b0_s0``; `_b` is left out where base models are downloaded."""
     parts = [point.model, point.variant]

@@ -47,6 +47,4 @@ class Ticker:
         if now - self.said >= SECONDS_BETWEEN_LINES:
             self.said = now
             log.info("%s: %s", self.name, text)
-            from rich.console import Console
-
-            Console(stderr=True, soft_wrap=True, highlight=False).print(f"  {self.name}: {text}")
+            print(f"  {self.name}: {text}", file=sys.stderr)  # noqa: T201 - Snakemake's terminal

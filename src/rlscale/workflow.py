@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rlscale.config import find_study, load_grid, load_study, shipped_studies
-from rlscale.curves import ATTRIBUTES
 from rlscale.errors import UserError
 from rlscale.files import write_if_changed
 from rlscale.grid import Grid, Run
-from rlscale.identity import Coordinates
+from rlscale.identity import RUN_ATTRIBUTES, Coordinates
 from rlscale.paths import StudyPaths, record_of
 from rlscale.provenance import STAGE_VERSION
 from rlscale.study import PublishedStudy, TrainedStudy
@@ -140,7 +139,7 @@ class OpenStudy:
             "mode": study.evaluation.primary,
             "gates": study.law.gates.model_dump(mode="json"),
         }
-        runs = [{"run": run.run_id} | {name: getattr(run, name) for name in ATTRIBUTES} for run in grid.runs.values()]
+        runs = [{"run": run.run_id, **_attributes(run)} for run in grid.runs.values()]
         yield self.paths.spec("study", "curves"), {"kind": "trained", "measure": measure, "runs": runs}
         for pool in grid.pools.values():
             yield self.paths.spec("pools", pool.pool_id), pool.spec
@@ -152,6 +151,10 @@ class OpenStudy:
     def _write_specs(self) -> None:
         for path, content in self._specs():
             write_if_changed(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _attributes(run: Run) -> dict[str, object]:
+    return {name: getattr(run, name) for name in RUN_ATTRIBUTES}
 
 
 def _varies_alone(runs: Iterable[Run], axis: str) -> bool:

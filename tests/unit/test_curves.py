@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rlscale.curves import ATTRIBUTES, exclusion, law_points, run_curve, score_table
+from rlscale.curves import exclusion, law_points, run_curve, score_table
+from rlscale.identity import RUN_ATTRIBUTES
 
 RUN: dict[str, Any] = {
     "run": "q3k_base_b0_s0",
@@ -70,7 +71,7 @@ def test_a_curve_adds_up_what_lies_between_its_steps() -> None:
 def test_every_row_says_which_run_it_is() -> None:
     table = curve(scores({0: 0.4, 1: 0.5}))
     assert (table["run"] == RUN["run"]).all()
-    for name in ATTRIBUTES:
+    for name in RUN_ATTRIBUTES:
         expected = {"families": "chain,sum", "blocks": "law,reuse"}.get(name, RUN[name])
         assert table[name].tolist() == [expected, expected]
 

@@ -44,6 +44,8 @@ def save_state(folder: Path, step: int, model: Qwen2, optimiser: AdamW, rows: pd
 
 def load_state(folder: Path, last_step: int | None) -> State | None:
     """Return the newest readable state, at or before ``last_step`` if that is given; None where there is none."""
+    for half_written in folder.glob(".step-*"):
+        remove_folder(half_written)  # by a process that was killed
     for place in sorted(folder.glob("step-*"), reverse=True):
         step = _step(place)
         if last_step is not None and step > last_step:
