@@ -51,3 +51,10 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/curves.smk"
 include: "workflow/rules/law.smk"
 include: "workflow/rules/figures.smk"
+
+
+onerror:
+    print(
+        "Some job failed; each has one log: results/STUDY/logs/STAGE/NAME.log",
+        file=sys.stderr,
+    )
