@@ -8,6 +8,8 @@ rule base:
         "results/{study}/logs/base/{base}.log",
     conda:
         "../../envs/core.yaml"
+    # First: everything else waits for base models, and the largest must not come last.
+    priority: 2
     params:
         version=STAGE_VERSION["base"],
     shell:

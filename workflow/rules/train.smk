@@ -9,6 +9,7 @@ rule train:
         "results/{study}/logs/train/{run}.log",
     conda:
         "../../envs/core.yaml"
+    priority: 1
     params:
         version=STAGE_VERSION["train"],
     shell:
