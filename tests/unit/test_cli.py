@@ -12,6 +12,7 @@ import pytest
 from rlscale import cli
 from rlscale.config import find_study, load_grid
 from rlscale.paths import StudyPaths
+from rlscale.provenance import IDENTITY
 
 ROOT = Path(__file__).parents[2]
 POINTS = "config/data/tan2025_base_curves.csv"
@@ -43,7 +44,7 @@ def in_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_validate(run: Any):
     code, out, _ = run("validate", "mini")
-    assert (code, out) == (0, "mini is valid: 36 runs, 720 cells, 18 base models, 0 runs excluded\n")
+    assert (code, out) == (0, "mini is valid: 27 runs, 486 cells, 18 base models, 0 runs excluded\n")
     assert json.loads(run("validate", "paper-63", "--json")[1])["excluded"] == 3
     assert json.loads(run("validate", "published", "--json")[1])["points"] == POINTS
 
@@ -62,7 +63,7 @@ def test_cells_json_prices_by_true_parameters_and_counted_tokens(run: Any):
     assert {row["run_id"]: row["fingerprint"] for row in found["runs"]} == {
         run_id: planned.fingerprint for run_id, planned in grid.runs.items()
     }
-    assert len(found["cells"]) == found["totals"]["cells"] == 64
+    assert len(found["cells"]) == found["totals"]["cells"] == 56
     # A chain of two is a digit, two operators and "="; then two digits and the end: 7 tokens.
     assert found["tokens_per_rollout"] == {"chain": 7.0, "chain_skill050": 7.0}
     row = next(row for row in found["runs"] if row["run_id"] == "q3k_base_b0_s0")
@@ -107,16 +108,18 @@ def test_fit_chooses_a_variant(run: Any, tmp_path: Path):
 def test_status_of_a_study_in_progress(run: Any):
     grid = load_grid(find_study("smoke"))[2]
     paths = StudyPaths("smoke")
-    for run_id in ("q3k_base_b0_s0", "q5k_base_b0_s0"):
+    for run_id, fingerprint in (
+        ("q3k_base_b0_s0", grid.runs["q3k_base_b0_s0"].fingerprint),
+        ("q5k_base_b0_s0", "0" * 16),
+    ):
         for step in (1, 2, 3):
             paths.checkpoint(run_id, step).mkdir(parents=True)
-        paths.cell(run_id).write_text(json.dumps(grid.runs[run_id].cell_spec()))
+            identity = {"run": run_id, "step": step, "fingerprint": fingerprint}
+            (paths.checkpoint(run_id, step) / IDENTITY).write_text(json.dumps(identity))
     pd.DataFrame({"step": [0, 1, 1, 2], "suite": "heldout"}).to_parquet(paths.scores("q3k_base_b0_s0"))
-    stale = grid.runs["q5k_base_b0_s0"].cell_spec() | {"fingerprint": "0" * 16}
-    paths.cell("q5k_base_b0_s0").write_text(json.dumps(stale))
 
     found = json.loads(run("status", "smoke", "--json")[1])
-    assert (found["planned"], found["checkpoints"], found["scores"]) == (64, 3, 2)
+    assert (found["planned"], found["checkpoints"], found["scores"]) == (56, 3, 2)
     rows = {row["run_id"]: row for row in found["runs"]}
     assert [step for step, there in rows["q3k_base_b0_s0"]["checkpoints"].items() if there] == ["1", "2", "3"]
     assert [step for step, there in rows["q3k_base_b0_s0"]["scores"].items() if there] == ["1", "2"]

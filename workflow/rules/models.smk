@@ -6,10 +6,10 @@ rule base:
         "results/{study}/models/{base}.record.json",
     log:
         "results/{study}/logs/base/{base}.log",
-    conda:
-        "../../envs/core.yaml"
     # First: everything else waits for base models, and the largest must not come last.
     priority: 2
+    conda:
+        "../../envs/core.yaml"
     params:
         version=STAGE_VERSION["base"],
     shell:

@@ -7,9 +7,9 @@ rule train:
         record="results/{study}/runs/{run}/steps.parquet.record.json",
     log:
         "results/{study}/logs/train/{run}.log",
+    priority: 1
     conda:
         "../../envs/core.yaml"
-    priority: 1
     params:
         version=STAGE_VERSION["train"],
     shell:
