@@ -128,7 +128,7 @@ def test_status_of_a_study_in_progress(run: Any):
 
     out = run("status", "smoke")[1]
     assert "✔✔✔✘✘✘✘✘" in out
-    assert "3 of 64 checkpoints, 2 of 64 scores" in out
+    assert "3 of 56 checkpoints, 2 of 56 scores" in out
     assert "changed" in out
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.workflow.clone import Clone, files_below, steps_table
 
 RUN = "q12k_base_b0_s0"
-LAST = 300
+LAST = 600
 RESULTS = "results/killed"
 TARGET = f"{RESULTS}/tables/curves.csv"
 OWN_STUDY = ("--config", "study=killed.yaml")
@@ -22,7 +22,7 @@ DEADLINE_SECONDS = 300.0
 
 def one_long_run(study: dict[str, Any]) -> None:
     study["grid"] = {"law": {"models": ["q12k"]}}
-    study["budgets"] = [1, 40, 120, LAST]
+    study["budgets"] = [1, 40, 240, LAST]
     study["training"].update(prompts_per_step=64, train_problems=64 * LAST)
     study["evaluation"]["suites"] = ["heldout"]
 
@@ -39,7 +39,7 @@ def test_killed_three_times_equals_never_killed(pristine: Clone, tmp_path: Path)
     logs = []
     try:
         rng = random.Random(20251)
-        for after_step in sorted(rng.sample(range(1, int(0.8 * LAST)), 3)):
+        for after_step in sorted(rng.sample(range(1, int(0.6 * LAST)), 3)):
             kill_training(killed, after_step, rng.uniform(0.0, 0.3))
             logs.append(training_log(killed))  # Snakemake removes it before the next attempt
         killed.snakemake(TARGET, *OWN_STUDY)
@@ -59,12 +59,13 @@ def test_killed_three_times_equals_never_killed(pristine: Clone, tmp_path: Path)
 
 
 def kill_training(clone: Clone, after_step: int, delay_seconds: float) -> None:
-    """Start Snakemake, and kill the training process some time after its state has passed ``after_step``."""
+    """Start Snakemake, and kill the training some time after its state has moved on, and passed ``after_step``."""
+    reached = max(after_step, newest_state(clone) + 1)
     snakemake = clone.start(TARGET, *OWN_STUDY, cores=1)
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while newest_state(clone) < after_step or not training_processes(snakemake):
+    while newest_state(clone) < reached or not training_processes(snakemake):
         assert snakemake.poll() is None, snakemake.communicate()[0]
-        assert time.monotonic() < deadline, f"training does not come to step {after_step}"
+        assert time.monotonic() < deadline, f"training does not come to step {reached}"
         time.sleep(0.02)
     time.sleep(delay_seconds)
     processes = training_processes(snakemake)
