@@ -63,9 +63,9 @@ def test_cells_json_prices_by_true_parameters_and_counted_tokens(run: Any):
     assert {row["run_id"]: row["fingerprint"] for row in found["runs"]} == {
         run_id: planned.fingerprint for run_id, planned in grid.runs.items()
     }
-    assert len(found["cells"]) == found["totals"]["cells"] == 56
+    assert len(found["cells"]) == found["totals"]["cells"] == 48
     # A chain of two is a digit, two operators and "="; then two digits and the end: 7 tokens.
-    assert found["tokens_per_rollout"] == {"chain": 7.0, "chain_skill050": 7.0}
+    assert found["tokens_per_rollout"] == {"chain": 7.0}
     row = next(row for row in found["runs"] if row["run_id"] == "q3k_base_b0_s0")
     assert row["expected_flops"] == 6 * 3012 * (12 * 16) * 8 * 7
     assert found["totals"]["expected_flops"] == pytest.approx(sum(row["expected_flops"] for row in found["runs"]))
@@ -119,7 +119,7 @@ def test_status_of_a_study_in_progress(run: Any):
     pd.DataFrame({"step": [0, 1, 1, 2], "suite": "heldout"}).to_parquet(paths.scores("q3k_base_b0_s0"))
 
     found = json.loads(run("status", "smoke", "--json")[1])
-    assert (found["planned"], found["checkpoints"], found["scores"]) == (56, 3, 2)
+    assert (found["planned"], found["checkpoints"], found["scores"]) == (48, 3, 2)
     rows = {row["run_id"]: row for row in found["runs"]}
     assert [step for step, there in rows["q3k_base_b0_s0"]["checkpoints"].items() if there] == ["1", "2", "3"]
     assert [step for step, there in rows["q3k_base_b0_s0"]["scores"].items() if there] == ["1", "2"]
@@ -128,7 +128,7 @@ def test_status_of_a_study_in_progress(run: Any):
 
     out = run("status", "smoke")[1]
     assert "✔✔✔✘✘✘✘✘" in out
-    assert "3 of 56 checkpoints, 2 of 56 scores" in out
+    assert "3 of 48 checkpoints, 2 of 48 scores" in out
     assert "changed" in out
 
 

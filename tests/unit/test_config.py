@@ -215,7 +215,7 @@ def test_a_published_study_has_no_grid():
         load_grid(find_study("published"))
 
 
-@pytest.mark.parametrize(("name", "runs"), [("smoke", 7), ("mini", 27), ("paper-54", 54), ("paper-63", 63)])
+@pytest.mark.parametrize(("name", "runs"), [("smoke", 6), ("mini", 27), ("paper-54", 54), ("paper-63", 63)])
 def test_shipped_studies_expand(name: str, runs: int):
     study, ladder, grid = load_grid(find_study(name))
     assert len(grid.runs) == runs

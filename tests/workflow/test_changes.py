@@ -13,8 +13,8 @@ from tests.workflow.clone import Change, Clone, files_below, job_counts, steps_t
 
 pytestmark = pytest.mark.slow
 
-RUNS = 7
-FIGURES = {"figure_loss": 1, "figure_slope": 1, "figure_reuse": 1, "figure_factor": 3}
+RUNS = 6
+FIGURES = {"figure_loss": 1, "figure_slope": 1, "figure_reuse": 1, "figure_factor": 2}
 LAW = {"law": 1, **FIGURES}
 CURVES = {"curves": 1, **LAW}
 

@@ -15,12 +15,11 @@ from tests.workflow.clone import Clone, files_below, steps_table
 
 pytestmark = pytest.mark.slow
 
-FIGURES = ("loss_compute", "slope_compute", "reuse", "reward_accuracy", "skill_share", "variant")
+FIGURES = ("loss_compute", "slope_compute", "reuse", "reward_accuracy", "variant")
 RUNS = (
     "q12k_base_b0_s0",
     "q3k_base_acc075_b0_s0",
     "q3k_base_b0_s0",
-    "q3k_base_skill050_b0_s0",
     "q3k_base_tau004_b0_s0",
     "q3k_instruct_b0_s0",
     "q5k_base_b0_s0",
