@@ -138,13 +138,13 @@ def schema(
     folder: Annotated[Path, typer.Option(help="Where the files go.")] = Path("config/schema"), as_json: Json = False
 ) -> None:
     """Write the JSON Schemas of studies and ladders, which editors read."""
+    from rlscale.files import write_text
     from rlscale.schema import schemas
 
-    folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for name, text in schemas().items():
         path = folder / f"{name}.schema.json"
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
         written[name] = str(path)
     _emit({"written": written}, as_json, "wrote " + ", ".join(written.values()))
 
