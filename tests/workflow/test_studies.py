@@ -74,6 +74,6 @@ def test_a_study_of_one_s_own_takes_no_shipped_name(clone: Clone) -> None:
     assert "smoke.yaml: a shipped study is called smoke (config/studies/smoke.yaml): rename the file" in said
     clone.change_study(lambda study: study["grid"].pop("instruct"), to="mine.yaml")
     planned = clone.planned("--config", "study=mine.yaml")
-    assert (planned["train"], planned["base"]) == (6, 3)
+    assert (planned["train"], planned["base"]) == (5, 3)
     assert (clone / "results/mine/specs").is_dir()
     assert not (clone / "results/smoke").exists()
