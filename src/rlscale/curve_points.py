@@ -30,6 +30,8 @@ class Curves:
         size: index of each curve's size, non-decreasing.
         sizes: params of each size, ascending.
         labels: params and the columns that tell curves apart, by curve.
+        base_loss: test loss at step 0 by curve, NaN where the table has none.
+        weight: weight of each point's squared residual; 1 unless scores have standard errors and these are used.
     """
 
     log10_x: Array
@@ -39,6 +41,13 @@ class Curves:
     size: Indices
     sizes: npt.NDArray[np.int64]
     labels: tuple[Mapping[str, Any], ...]
+    base_loss: Array
+    weight: Array
+
+    @property
+    def params(self) -> Array:
+        """Model size by curve."""
+        return self.sizes[self.size].astype(np.float64)
 
     @property
     def counts(self) -> Indices:
@@ -75,7 +84,7 @@ def select_points(points: pd.DataFrame, *, max_params: float | None, first_steps
     """
     limits = {f"params <= {max_params}": max_params, f"step <= {first_steps}": first_steps}
     named = " and ".join(text for text, limit in limits.items() if limit is not None)
-    used = points
+    used = with_base_loss(points)
     if max_params is not None:
         used = used[used["params"] <= max_params]
     if first_steps is not None:
@@ -84,17 +93,30 @@ def select_points(points: pd.DataFrame, *, max_params: float | None, first_steps
     return used[used["step"] > 0]
 
 
+def with_base_loss(points: pd.DataFrame) -> pd.DataFrame:
+    """Return the points with a column ``base_loss``: the test loss of their curve at step 0, NaN where there is none."""
+    names = curve_columns(points)
+    base = points.loc[points["step"] == 0, [*names, "test_loss"]].groupby(names, dropna=False)["test_loss"].mean()
+    return points.drop(columns="base_loss", errors="ignore").join(base.rename("base_loss"), on=names)
+
+
+def curve_columns(points: pd.DataFrame) -> list[str]:
+    """Return the columns that tell the curves of a table apart."""
+    return ["params", *(column for column in CURVE_COLUMNS if column in points)]
+
+
 def arrange(points: pd.DataFrame, *, x: str) -> Curves:
     """Sort and group selected points; ``x`` is the column of the predictor.
 
     Raises:
         UserError: no curve of a size has two different values of X, so that the size has no slope.
     """
-    names = ["params", *(column for column in CURVE_COLUMNS if column in points)]
+    names = curve_columns(points)
     keys = points[names].apply(lambda column: column.astype(str) if column.dtype == object else column)
     curve = keys.groupby(names, sort=True).ngroup().to_numpy()
     log10_x = np.log10(points[x].to_numpy(dtype=np.float64))
     loss = points["test_loss"].to_numpy(dtype=np.float64)
+    base = points["base_loss"].to_numpy(dtype=np.float64) if "base_loss" in points else np.full(loss.size, np.nan)
     order = np.lexsort((loss, log10_x, curve))
     curve, log10_x, loss = curve[order], log10_x[order], loss[order]
 
@@ -116,4 +138,6 @@ def arrange(points: pd.DataFrame, *, x: str) -> Curves:
         size=size,
         sizes=sizes,
         labels=tuple(firsts.to_dict("records")),
+        base_loss=base[order[start]],
+        weight=np.ones_like(loss),
     )
