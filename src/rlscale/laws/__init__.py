@@ -1,12 +1,14 @@
-"""Scaling laws of RL post-training, one file each, behind one protocol.
+"""Scaling laws of RL post-training, one file each.
 
-A law here is a line in log-log whose slope depends on model size: log10 L = -k(N) · log10 X + E, where
-k(N) = scale · shape(N). The scale enters linearly and the shape has one free parameter, which is all that the fit uses.
+A *slope law* is a line in log-log whose slope depends on model size: log10 L = -k(N) · log10 X + E, with a free level E
+of each curve and k(N) = scale · shape(N); the scale enters linearly and the shape has one free parameter. Other laws
+give the loss of any size, levels and all. Once fitted, every law answers the same question: the loss of a curve of
+which only its `Target` is known.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,4 +47,44 @@ class Law(Protocol):
         self, params: npt.ArrayLike, x: npt.ArrayLike, level: npt.ArrayLike, values: Mapping[str, float]
     ) -> Array:
         """Return the test loss at X = ``x``, where ``level`` is E, the log10 of the loss at X = 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is known of a curve before any of its points.
+
+    Attributes:
+        params: its model size.
+        base_loss: its test loss at step 0, None where unknown.
+        curve: its key in the fitted curves, None where it is not one of them.
+    """
+
+    params: int
+    base_loss: float | None = None
+    curve: str | None = None
+
+
+class Fitted(Protocol):
+    """A law with its parameters."""
+
+    @property
+    def law(self) -> str:
+        """Name of the law."""
+        ...
+
+    def levelled(self, target: Target) -> bool:
+        """Return whether the law knows the level of the target's curve, and not its shape only."""
+        ...
+
+    def predict(self, target: Target, x: npt.ArrayLike) -> Array:
+        """Return the test loss of the target at X = ``x``; up to a constant factor where the law knows no level.
+
+        Raises:
+            UserError: the law says nothing about this target.
+        """
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the parameters and the goodness of fit as JSON-native values."""
         ...
