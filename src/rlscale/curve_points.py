@@ -4,8 +4,8 @@ The order depends on the values alone, so that the same points give the same bit
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from rlscale.laws import Array
 from rlscale.point_checks import CURVE_COLUMNS, check_sizes
 
 Indices = npt.NDArray[np.intp]
+Weights = Literal["none", "se"]
+Number = TypeVar("Number", np.float64, np.intp)
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Curves:
         labels: params and the columns that tell curves apart, by curve.
         base_loss: test loss at step 0 by curve, NaN where the table has none.
         weight: weight of each point's squared residual; 1 unless scores have standard errors and these are used.
+        rows: row of each point in the table it came from.
     """
 
     log10_x: Array
@@ -43,6 +46,7 @@ class Curves:
     labels: tuple[Mapping[str, Any], ...]
     base_loss: Array
     weight: Array
+    rows: Indices
 
     @property
     def params(self) -> Array:
@@ -71,9 +75,40 @@ class Curves:
         """Sum over the points of each curve; the last axis is the points'."""
         return np.asarray(np.add.reduceat(values, self.start, axis=-1))
 
+    def spread(self, values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """Repeat values by curve for each of its points; the last axis is the curves'."""
+        return np.repeat(values, self.counts, axis=-1)
+
+    def weighted_mean(self, values: Array) -> Array:
+        """Return the mean over each curve by the points' weights; the last axis is the points'."""
+        return np.asarray(self.by_curve(self.weight * values) / self.by_curve(self.weight))
+
+    def apart(self) -> "Curves":
+        """Return the same curves, each as if it were a size of its own."""
+        each = np.arange(self.size.size)
+        return replace(self, size=each, sizes=self.sizes[self.size])
+
     def by_size(self, values: Array) -> Array:
         """Sum over the curves of each size; the last axis is the curves'."""
         return np.asarray(np.add.reduceat(values, self.first_curve, axis=-1))
+
+
+def keep_curves(curves: Curves, kept: npt.NDArray[np.bool_]) -> Curves:
+    """Return some of the curves and nothing of the others; ``kept`` is by curve."""
+    points = np.repeat(kept, curves.counts)
+    sizes, size = np.unique(curves.size[kept], return_inverse=True)
+    return Curves(
+        log10_x=curves.log10_x[points],
+        loss=curves.loss[points],
+        mean_log10_x=curves.mean_log10_x[kept],
+        start=np.cumsum(curves.counts[kept]) - curves.counts[kept],
+        size=size,
+        sizes=curves.sizes[sizes],
+        labels=tuple(label for label, keep in zip(curves.labels, kept, strict=True) if keep),
+        base_loss=curves.base_loss[kept],
+        weight=curves.weight[points],
+        rows=curves.rows[points],
+    )
 
 
 def select_points(points: pd.DataFrame, *, max_params: float | None, first_steps: int | None) -> pd.DataFrame:
@@ -94,7 +129,7 @@ def select_points(points: pd.DataFrame, *, max_params: float | None, first_steps
 
 
 def with_base_loss(points: pd.DataFrame) -> pd.DataFrame:
-    """Return the points with a column ``base_loss``: the test loss of their curve at step 0, NaN where there is none."""
+    """Return the points with a column ``base_loss``: their curve's test loss at step 0, NaN where there is none."""
     names = curve_columns(points)
     base = points.loc[points["step"] == 0, [*names, "test_loss"]].groupby(names, dropna=False)["test_loss"].mean()
     return points.drop(columns="base_loss", errors="ignore").join(base.rename("base_loss"), on=names)
@@ -105,11 +140,27 @@ def curve_columns(points: pd.DataFrame) -> list[str]:
     return ["params", *(column for column in CURVE_COLUMNS if column in points)]
 
 
-def arrange(points: pd.DataFrame, *, x: str) -> Curves:
-    """Sort and group selected points; ``x`` is the column of the predictor.
+def _weight(points: pd.DataFrame, weights: Weights) -> Array:
+    """Return weights of mean 1: all alike, or as the inverse of the scores' variance."""
+    if weights == "none":
+        return np.ones(len(points))
+    error = points.get("test_loss_se", pd.Series(np.nan, points.index)).to_numpy(dtype=np.float64)
+    if not np.all(error > 0):
+        raise UserError("points: weights from standard errors need a positive test_loss_se at every point")
+    return np.asarray(error**-2.0 / np.mean(error**-2.0))
+
+
+def arrange(points: pd.DataFrame, *, x: str, weights: Weights = "none") -> Curves:
+    """Sort and group selected points.
+
+    Args:
+        points: from `select_points`.
+        x: the column of the predictor.
+        weights: none, or se for squared residuals of the loss over the variance of its score.
 
     Raises:
-        UserError: no curve of a size has two different values of X, so that the size has no slope.
+        UserError: no curve of a size has two different values of X, so that the size has no slope, or a weight is
+            asked for that the table does not give.
     """
     names = curve_columns(points)
     keys = points[names].apply(lambda column: column.astype(str) if column.dtype == object else column)
@@ -139,5 +190,6 @@ def arrange(points: pd.DataFrame, *, x: str) -> Curves:
         sizes=sizes,
         labels=tuple(firsts.to_dict("records")),
         base_loss=base[order[start]],
-        weight=np.ones_like(loss),
+        weight=_weight(points, weights)[order],
+        rows=order,
     )

@@ -1,4 +1,4 @@
-"""Fits a law to a table of points: exact, deterministic, in milliseconds.
+"""Fits the saturating slope to a table of points: exact, deterministic, in milliseconds.
 
 The table is checked, put in order and grouped into curves; the law's two parameters follow by variable projection; this
 module reports them with the slopes, the levels, R² and what a reader must know before trusting them.
@@ -11,18 +11,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rlscale.curve_points import Curves, arrange, select_points
+from rlscale.curve_points import Curves, Weights, arrange, select_points
 from rlscale.errors import UserError, did_you_mean
+from rlscale.goodness import by_size, goodness
+from rlscale.intervals import Method, make_intervals
 from rlscale.laws import Array
 from rlscale.laws.saturating_slope import SaturatingSlope
-from rlscale.newton import Minimum
+from rlscale.loss_spaces import loss_space
 from rlscale.point_checks import check_points
-from rlscale.projection import BestFit, LinearSpace, LogSpace, LossSpace, fit_law, free_slopes
+from rlscale.projection import SlopeFit, fit_slope_law
+from rlscale.saturation import judge_saturation
+from rlscale.slope_fits import slope_parameters
 
 Predictor = Literal["compute", "samples"]
-Loss = Literal["linear", "log"]
+Loss = Literal["linear", "log", "huber"]
 
-_COLUMN = {"compute": "compute_flops", "samples": "samples"}
+X_COLUMN = {"compute": "compute_flops", "samples": "samples"}
+DRAWS, LEVEL = 1000, 0.9
 _LAW = SaturatingSlope()
 
 
@@ -33,7 +38,8 @@ class Fit:
     Attributes:
         law: name of the law.
         x: "compute" (FLOPs) or "samples".
-        loss: "linear" (least squares on L) or "log" (on log10 L), every point with the same weight.
+        loss: "linear" (least squares on L), "log" (on log10 L) or "huber" (on log10 L, outliers counted linearly).
+        weights: "none" (every point alike) or "se" (by the standard errors of the scores).
         variant: the variant of the points, None where the table does not say.
         max_params: only sizes up to this were used; None for all.
         first_steps: only steps up to this were used; None for all.
@@ -53,11 +59,14 @@ class Fit:
         sse: sum of squared residuals in the space that was fitted.
         curves: by key of ``e``: params, points and whatever of base_seed, seed, tau and run the table has.
         notes: what a reader must know before trusting a number.
+        intervals: of k_max, n_0 and k (`rlscale.intervals.Intervals`), None where they were not asked for.
+        saturation: the verdict (`rlscale.saturation.Saturation`), None where intervals were not asked for.
     """
 
     law: str
     x: Predictor
     loss: Loss
+    weights: Weights
     variant: str | None
     max_params: float | None
     first_steps: int | None
@@ -75,6 +84,8 @@ class Fit:
     sse: float
     curves: dict[str, dict[str, Any]]
     notes: list[str]
+    intervals: dict[str, Any] | None
+    saturation: dict[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON-native values; ``Fit(**fit.to_json())`` equals the fit."""
@@ -82,7 +93,8 @@ class Fit:
 
     def slope(self, params: npt.ArrayLike) -> Array:
         """Return k(N) of the law at any sizes."""
-        return _LAW.slope(params, self._values)
+        sizes = np.asarray(params, dtype=np.float64)
+        return np.asarray(self.k_max / (1.0 + (self.n_0 or 0.0) / sizes))
 
     def predict(self, curve: str | int, x: npt.ArrayLike) -> Array:
         """Return the fitted test loss of one curve.
@@ -100,11 +112,8 @@ class Fit:
             known = sorted({*self.e, *self.k})
             raise UserError(f"the fit has no curve {key!r} (it has {', '.join(known)}){did_you_mean(key, known)}")
         level = float(np.mean([self.e[name] for name in chosen]))
-        return _LAW.predict(self.curves[chosen[0]]["params"], x, level, self._values)
-
-    @property
-    def _values(self) -> dict[str, float]:
-        return {"k_max": self.k_max, "n_0": self.n_0 or 0.0}
+        slope = self.slope(self.curves[chosen[0]]["params"])
+        return np.asarray(10.0 ** (level - slope * np.log10(np.asarray(x, dtype=np.float64))))
 
 
 def fit_points(
@@ -112,48 +121,81 @@ def fit_points(
     *,
     x: Predictor,
     loss: Loss,
+    weights: Weights = "none",
     max_params: float | None = None,
     first_steps: int | None = None,
+    intervals: Method = "none",
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    seed: int = 0,
+    problem_losses: pd.DataFrame | None = None,
 ) -> Fit:
     """Fit the saturating slope to the points after step 0, with one level per curve.
 
     A curve is what params and, where the table has them, base_seed, seed, tau and run tell apart.
 
     Args:
-        points: a table with params, step, test_loss, the column of X and optionally variant and the columns of a curve.
+        points: a table with params, step, test_loss, the column of X and optionally variant, test_loss_se and the
+            columns of a curve.
         x: the predictor, compute (column compute_flops) or samples.
-        loss: the space of the residuals: linear (L) or log (log10 L).
+        loss: the space of the residuals: linear (L), log (log10 L) or huber (log10 L, robust).
+        weights: none, or se for weights from the column test_loss_se.
         max_params: use sizes up to this many parameters only.
         first_steps: use steps up to this one only.
+        intervals: make none, or by bootstrap or profile; the verdict on saturation comes with them.
+        level: of the intervals.
+        draws: replicates.
+        seed: of the random numbers.
+        problem_losses: where the rollouts are known, a row per point (columns run and step name it) and a column
+            ``0``, ``1``, ... for each drawing of the problems, at least ``draws`` of them: the loss on that drawing.
 
     Raises:
         UserError: an option or a value of the table is not allowed, or the points do not determine a law.
     """
-    _check_options(x, loss, max_params, first_steps)
-    numbered = points.set_axis(pd.RangeIndex(1, len(points) + 1), axis=0)
-    checked = check_points(numbered, source="points", columns=("params", "step", _COLUMN[x], "test_loss"))
-    used = select_points(checked, max_params=max_params, first_steps=first_steps)
-    curves = arrange(used, x=_COLUMN[x])
-    space: LossSpace = LinearSpace(curves) if loss == "linear" else LogSpace(curves)
-    free = free_slopes(space)
-    best = fit_law(_LAW, curves, space, free.point)
+    _check_options(x, loss, weights, max_params, first_steps)
+    used, variant = usable_points(points, x=x, max_params=max_params, first_steps=first_steps)
+    curves = arrange(used, x=X_COLUMN[x], weights=weights)
+    space = loss_space(curves, loss)
+    fit = fit_slope_law(_LAW, space)
+    made = None
+    if intervals != "none":
+        deviations = None if problem_losses is None else _deviations(used, curves, problem_losses, draws)
+        made = make_intervals(fit, intervals, level=level, draws=draws, seed=seed, deviations=deviations)
     return Fit(
         law=_LAW.name,
         x=x,
         loss=loss,
-        variant=str(checked["variant"].iloc[0]) if "variant" in checked else None,
+        weights=weights,
+        variant=variant,
         max_params=None if max_params is None else float(max_params),
         first_steps=None if first_steps is None else int(first_steps),
-        points=int(curves.loss.size),
-        **_parameters(curves, space, best),
-        **_free_fit(curves, space, free.point),
-        **_goodness(curves, space, best),
-        notes=_notes(used, curves, best, free),
+        **_parameters(fit),
+        **_free_fit(fit),
+        **_goodness(fit),
+        notes=_notes(used, fit),
+        intervals=None if made is None else made.to_json(),
+        saturation=None if made is None else judge_saturation(space, seed=seed).to_json(),
     )
 
 
-def _check_options(x: str, loss: str, max_params: float | None, first_steps: int | None) -> None:
-    for name, value, allowed in (("x", x, get_args(Predictor)), ("loss", loss, get_args(Loss))):
+def usable_points(
+    points: pd.DataFrame, *, x: Predictor, max_params: float | None, first_steps: int | None
+) -> tuple[pd.DataFrame, str | None]:
+    """Check a table and return the rows that a law is fitted on, with its variant where the table says it.
+
+    Raises:
+        UserError: a value of the table is not allowed, or too few sizes or points are left.
+    """
+    numbered = points.set_axis(pd.RangeIndex(1, len(points) + 1), axis=0)
+    checked = check_points(numbered, source="points", columns=("params", "step", X_COLUMN[x], "test_loss"))
+    used = select_points(checked, max_params=max_params, first_steps=first_steps)
+    return used, str(checked["variant"].iloc[0]) if "variant" in checked else None
+
+
+def _check_options(x: str, loss: str, weights: str, max_params: float | None, first_steps: int | None) -> None:
+    options = (("x", x, Predictor), ("loss", loss, Loss), ("weights", weights, Weights))
+    for name, value, literal in options:
+        allowed = get_args(literal)
         if value not in allowed:
             raise UserError(f"{name} is {value!r}; allowed: {', '.join(allowed)}{did_you_mean(value, allowed)}")
     for name, limit in (("max_params", max_params), ("first_steps", first_steps)):
@@ -161,83 +203,79 @@ def _check_options(x: str, loss: str, max_params: float | None, first_steps: int
             raise UserError(f"{name} is {limit!r}; allowed: a positive number")
 
 
-def _parameters(curves: Curves, space: LossSpace, best: BestFit) -> dict[str, Any]:
+def _parameters(fit: SlopeFit) -> dict[str, Any]:
     """Return the law's parameters, their bounds and which bind, the slopes and the levels."""
-    scale, shape = best.parameters
-    bounds_hit = {}
-    for parameter, value, low, high in (
-        (scale, best.scale, scale.lower, scale.upper),
-        (shape, best.log_shape, np.log(shape.lower), np.log(shape.upper)),
-    ):
-        if value <= low or value >= high:
-            bounds_hit[parameter.name] = "lower" if value <= low else "upper"
-    if best.scale == 0.0:
-        bounds_hit.pop(shape.name, None)
-    level = space.residuals(best.slopes)[2] + best.slopes[curves.size] * curves.mean_log10_x
+    curves, best = fit.space.curves, fit.best
+    named = slope_parameters(fit)
+    flat = best.scale[0] == 0.0
+    hits = {name: found["bound_hit"] for name, found in named.items() if found["bound_hit"]}
+    if flat:
+        hits.pop("n_0", None)
+    slopes = best.slopes[0]
+    level = fit.space.residuals(slopes).level + slopes[curves.size] * curves.mean_log10_x
     labels = [dict(label, points=int(count)) for label, count in zip(curves.labels, curves.counts, strict=True)]
     return {
-        "k_max": best.scale,
-        "n_0": None if best.scale == 0.0 else float(np.clip(np.exp(best.log_shape), shape.lower, shape.upper)),
-        "bounds": {parameter.name: [parameter.lower, parameter.upper] for parameter in best.parameters},
-        "bounds_hit": bounds_hit,
+        "k_max": named["k_max"]["estimate"],
+        "n_0": None if flat else named["n_0"]["estimate"],
+        "bounds": {name: [found["lower"], found["upper"]] for name, found in named.items()},
+        "bounds_hit": hits,
         "e": dict(zip(curves.keys, level.tolist(), strict=True)),
-        "k": _by_size(curves, best.slopes),
+        "k": by_size(curves, slopes),
         "curves": dict(zip(curves.keys, labels, strict=True)),
     }
 
 
-def _free_fit(curves: Curves, space: LossSpace, slopes: Array) -> dict[str, Any]:
+def _free_fit(fit: SlopeFit) -> dict[str, Any]:
     """Return the free slopes and their standard errors."""
-    residual = space.residuals(slopes)[0]
-    squares = curves.by_size(curves.by_curve(residual * residual))
+    curves, slopes = fit.space.curves, fit.free.point[0]
+    residual = fit.space.residuals(slopes).residual
+    squares = curves.by_size(curves.by_curve(curves.weight * residual * residual))
     points = curves.by_size(curves.counts.astype(np.float64))
     freedom = points - curves.by_size(np.ones(curves.size.size)) - 1
     variance = squares / np.where(freedom > 0, freedom, np.nan)
-    errors = np.sqrt(variance / (space.squares(slopes).curvature / 2))
-    return {"k_free": _by_size(curves, slopes), "k_free_se": _by_size(curves, errors)}
+    curvature = fit.space.squares(slopes[None], np.zeros(1, dtype=np.intp)).curvature[0]
+    return {"k_free": by_size(curves, slopes), "k_free_se": by_size(curves, np.sqrt(variance / (curvature / 2)))}
 
 
-def _goodness(curves: Curves, space: LossSpace, best: BestFit) -> dict[str, Any]:
-    """Return the sum of squares and the R²."""
-    residual, observed, _ = space.residuals(best.slopes)
-    within = observed - np.repeat(curves.by_curve(observed) / curves.counts, curves.counts)
-    around = observed - observed.mean()
-    # Values that are all equal differ from their mean by rounding only.
-    nothing = (1e-14 * np.abs(observed).max()) ** 2 * observed.size
-    squares, spread = (curves.by_size(curves.by_curve(values * values)) for values in (residual, within))
-    sse, total = float(squares.sum()), float(np.sum(around * around))
-    return {
-        "sse": sse,
-        "r2_pooled": 1.0 - sse / total if total > nothing else None,
-        "r2_within": _by_size(curves, 1.0 - squares / np.where(spread > nothing, spread, np.nan)),
-    }
+def _goodness(fit: SlopeFit) -> dict[str, Any]:
+    rest = fit.space.residuals(fit.best.slopes[0])
+    return goodness(fit.space.curves, rest.residual, rest.observed).to_json()
 
 
-def _by_size(curves: Curves, values: Array) -> dict[str, Any]:
-    """Return values by size, None where there is none."""
-    return {
-        str(size): None if np.isnan(value) else value
-        for size, value in zip(curves.sizes.tolist(), values.tolist(), strict=True)
-    }
-
-
-def _notes(points: pd.DataFrame, curves: Curves, best: BestFit, free: Minimum) -> list[str]:
+def _notes(points: pd.DataFrame, fit: SlopeFit) -> list[str]:
     notes = []
-    _, shape = best.parameters
-    if best.scale == 0.0:
+    curves, best = fit.space.curves, fit.best
+    hit = slope_parameters(fit)["n_0"]["bound_hit"]
+    if best.scale[0] == 0.0:
         notes.append(
             "no slope fits better than k = 0 (the loss does not fall with X): k_max is 0 and n_0 has no effect"
         )
-    elif best.log_shape >= np.log(shape.upper):
+    elif hit == "upper":
         notes.append("the slope grows in proportion to size: only k_max / n_0 is determined, saturation is not seen")
-    elif best.log_shape <= np.log(shape.lower):
+    elif hit == "lower":
         notes.append("the slope does not grow with size: n_0 is at its lower bound")
     if curves.sizes.size == 2:
         notes.append("two sizes determine k_max and n_0 exactly: nothing in the data tests the law")
     if len(curves.labels) > 1 and points.duplicated([*curves.labels[0], "step"]).any():
         notes.append("some curve has several rows of one step: what tells these apart is not a column of a curve")
-    if not (best.converged and free.converged):
+    if not (best.converged[0] and fit.free.converged[0]):
         notes.append(
             "the least squares is not settled to rounding: the sum of squares hardly depends on some parameter"
         )
     return notes
+
+
+def _deviations(points: pd.DataFrame, curves: Curves, problem_losses: pd.DataFrame, draws: int) -> Array:
+    """Return, by drawing and point in the order of the curves, how the loss differs from that on all problems."""
+    columns = [str(index) for index in range(draws)]
+    if "run" not in points or not {"run", "step", *columns} <= set(problem_losses):
+        raise UserError(
+            f"problem_losses: needs run, step and the columns 0 to {draws - 1}, and the points a column run"
+        )
+    drawn = points[["run", "step"]].merge(problem_losses, on=["run", "step"], how="left", validate="1:1")
+    losses = drawn[columns].to_numpy(dtype=np.float64)
+    if np.isnan(losses).any():
+        first = drawn.loc[np.isnan(losses).any(axis=1), ["run", "step"]].iloc[0]
+        raise UserError(f"problem_losses: has no row for run {first['run']}, step {first['step']}")
+    change = losses - points["test_loss"].to_numpy(dtype=np.float64)[:, None]
+    return np.ascontiguousarray(change[curves.rows].T)

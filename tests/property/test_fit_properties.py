@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlscale.fit import fit_points
-from rlscale.laws.saturating_slope import SaturatingSlope
 
 LOSSES = st.sampled_from(["linear", "log"])
 SIZES = (1e3, 3e3, 1e4, 3e4, 1e5, 3e5)
@@ -23,8 +22,8 @@ def table(k_max: float, n_0: float, seed: int, noise: float) -> pd.DataFrame:
     for size in SIZES:
         for base_seed in (0, 1):
             samples = 64 * np.arange(1, generator.integers(6, 30))
-            level = generator.uniform(-0.4, -0.05) + SaturatingSlope().slope(size, {"k_max": k_max, "n_0": n_0}) * 2
-            loss = SaturatingSlope().predict(size, samples, level, {"k_max": k_max, "n_0": n_0})
+            level = generator.uniform(-0.4, -0.05) + 2 * k_max / (1 + n_0 / size)
+            loss = 10 ** (level - k_max / (1 + n_0 / size) * np.log10(samples))
             loss = np.clip(loss * np.exp(generator.normal(0, noise, samples.size)), 1e-6, 1)
             columns = {"params": int(size), "base_seed": base_seed, "step": samples // 64, "samples": samples}
             tables.append(pd.DataFrame(columns | {"test_loss": loss}))

@@ -256,7 +256,7 @@ def test_a_million_points_in_any_order() -> None:
     ("options", "says"),
     [
         ({"x": "compue"}, "x is 'compue'; allowed: compute, samples; did you mean compute?"),
-        ({"loss": "Log"}, "loss is 'Log'; allowed: linear, log; did you mean log?"),
+        ({"loss": "Log"}, "loss is 'Log'; allowed: linear, log, huber; did you mean log?"),
         ({"max_params": 0}, "max_params is 0; allowed: a positive number"),
         ({"first_steps": -1}, "first_steps is -1; allowed: a positive number"),
         ({"x": "compute"}, "points: missing column compute_flops"),

@@ -6,7 +6,7 @@ give the loss of any size, levels and all. Once fitted, every law answers the sa
 which only its `Target` is known.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,27 +26,33 @@ class Parameter:
     upper: float
 
 
-class Law(Protocol):
-    """A slope law: test loss by model size N (``params``) and by X (samples or FLOPs)."""
+class SlopeLaw(Protocol):
+    """The slope k of a line in log-log as a function of model size N (``params``)."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name of the law."""
+        ...
+
+    @property
+    def formula(self) -> str:
+        """The formula in plain text."""
+        ...
 
     def parameters(self, params: Sequence[int]) -> tuple[Parameter, Parameter]:
         """Return the scale and the shape parameter, with bounds for a table that holds the sizes ``params``."""
         ...
 
-    def shape(self, params: Array, log_shape: Array | float) -> tuple[Array, Array, Array]:
-        """Return the shape by size and its first two derivatives by the natural logarithm of the shape parameter."""
+    def coordinate(self, shape: float) -> float:
+        """Return the coordinate in which the shape parameter is searched, one-to-one and smooth."""
         ...
 
-    def slope(self, params: npt.ArrayLike, values: Mapping[str, float]) -> Array:
-        """Return k(N) at the named parameter values."""
+    def natural(self, coordinate: Array) -> Array:
+        """Return the shape parameter at its coordinate."""
         ...
 
-    def predict(
-        self, params: npt.ArrayLike, x: npt.ArrayLike, level: npt.ArrayLike, values: Mapping[str, float]
-    ) -> Array:
-        """Return the test loss at X = ``x``, where ``level`` is E, the log10 of the loss at X = 1."""
+    def shape(self, params: Array, coordinate: Array | float) -> tuple[Array, Array, Array]:
+        """Return slope / scale by size and its first two derivatives by the coordinate; the arguments broadcast."""
         ...
 
 

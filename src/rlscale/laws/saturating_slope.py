@@ -7,18 +7,18 @@ curve (the log10 of its loss at X = 1). N_0 is the size at which the slope is ha
 "Scaling Behaviors of LLM Reinforcement Learning Post-Training", arXiv 2509.25300, equations 1 and 2.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from rlscale.laws import Array, Parameter
 
 
 class SaturatingSlope:
-    """k(N) = k_max / (1 + n_0 / N), with k_max per decade of X and n_0 in parameters."""
+    """k(N) = k_max / (1 + n_0 / N), with k_max per decade of X and n_0 in parameters; searched in ln n_0."""
 
     name = "saturating_slope"
+    formula = "log10 L = -k(N) log10 X + E, k(N) = k_max / (1 + n_0 / N)"
 
     def parameters(self, params: Sequence[int]) -> tuple[Parameter, Parameter]:
         """Return k_max and n_0 with their bounds.
@@ -32,24 +32,16 @@ class SaturatingSlope:
             Parameter("n_0", "parameters", min(params) / 1000.0, max(params) * 1000.0),
         )
 
-    def shape(self, params: Array, log_shape: Array | float) -> tuple[Array, Array, Array]:
-        """Return 1 / (1 + n_0 / N) and its first two derivatives by ln n_0.
+    def coordinate(self, shape: float) -> float:
+        """Return ln n_0."""
+        return float(np.log(shape))
 
-        Args:
-            params: model sizes N, broadcast against ``log_shape``.
-            log_shape: ln n_0.
-        """
-        share = 1.0 / (1.0 + np.exp(log_shape) / params)
+    def natural(self, coordinate: Array) -> Array:
+        """Return n_0."""
+        return np.exp(coordinate)
+
+    def shape(self, params: Array, coordinate: Array | float) -> tuple[Array, Array, Array]:
+        """Return 1 / (1 + n_0 / N) and its first two derivatives by ln n_0."""
+        share = 1.0 / (1.0 + np.exp(coordinate) / params)
         first = -share * (1.0 - share)
         return share, first, first * (2.0 * share - 1.0)
-
-    def slope(self, params: npt.ArrayLike, values: Mapping[str, float]) -> Array:
-        """Return k(N) at ``values`` of k_max and n_0."""
-        return np.asarray(values["k_max"] / (1.0 + values["n_0"] / np.asarray(params, dtype=np.float64)))
-
-    def predict(
-        self, params: npt.ArrayLike, x: npt.ArrayLike, level: npt.ArrayLike, values: Mapping[str, float]
-    ) -> Array:
-        """Return the test loss of models of size ``params`` at X = ``x`` with level E = ``level``; all broadcast."""
-        log10_x = np.log10(np.asarray(x, dtype=np.float64))
-        return np.asarray(10.0 ** (np.asarray(level, dtype=np.float64) - self.slope(params, values) * log10_x))

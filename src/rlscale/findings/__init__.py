@@ -1,0 +1,79 @@
+"""Findings: each claim of a study as a declared test, with an effect, an interval and a verdict.
+
+Which number is read off a run is in `runs`, what its error is in `estimates`, the claims in the modules named after
+them, and how p-values become verdicts in `finding`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from rlscale.errors import UserError
+from rlscale.findings import factor_claims, reuse_claims, size_claims
+from rlscale.findings.crossovers import crossovers
+from rlscale.findings.finding import Effect, Finding, settle
+from rlscale.findings.published import published_reuse
+from rlscale.findings.reuse_fit import ReuseFit, fit_reuse
+from rlscale.findings.runs import gather_runs
+from rlscale.findings.size_claims import reference_runs
+from rlscale.findings.transfer_claims import transfer
+
+__all__ = ["Effect", "Finding", "ReuseFit", "findings", "fit_reuse", "published_reuse"]
+
+
+def findings(
+    curves: pd.DataFrame,
+    *,
+    x_first_step: int,
+    max_params: float | None,
+    scores: pd.DataFrame | None,
+    reuse: pd.DataFrame | None,
+    saturation: Mapping[str, Mapping[str, Any]] | None,
+) -> list[Finding]:
+    """Test every claim on a study.
+
+    Args:
+        curves: the study's curves: params, step, samples, test_loss, and whatever there is of compute_flops, run,
+            base_seed, seed, excluded and the factors (variant, tau, group_size, reward_accuracy, families,
+            skill_share). Rows of step 0 are the base score; runs that a gate excluded are left out.
+        x_first_step: the law's first step; slopes are fitted from it on.
+        max_params: sizes above this are left out, as they are from the law; None for none.
+        scores: the scores of all suites, one row a run, step, suite and mode; None where there are none.
+        reuse: points of a reuse experiment that is not part of the curves (see `published_reuse`); None where there is
+            none, and the runs of the curves that differ in tau are used.
+        saturation: by X ("compute", "samples"), the verdict of the comparison of laws: verdict, reason, p_values.
+
+    Returns:
+        One finding a claim, always in the same order.
+
+    Raises:
+        UserError: a table or an option is not allowed.
+    """
+    if x_first_step < 1:
+        raise UserError(f"x_first_step is {x_first_step!r}; allowed: 1 or more")
+    runs = gather_runs(curves, first_step=x_first_step, max_params=max_params, source="curves")
+    reused = runs
+    if reuse is not None:
+        reused = gather_runs(reuse, first_step=x_first_step, max_params=None, source="reuse points")
+    alike = reference_runs(runs)
+    return settle(
+        [
+            size_claims.efficiency(alike, "compute"),
+            size_claims.efficiency(alike, "samples"),
+            size_claims.power_law(alike, "compute"),
+            size_claims.power_law(alike, "samples"),
+            size_claims.saturation(saturation, "compute"),
+            size_claims.saturation(saturation, "samples"),
+            factor_claims.variants_alike(runs),
+            reuse_claims.harmless(reused),
+            reuse_claims.harmful(reused),
+            reuse_claims.steps_over_uniqueness(reused),
+            factor_claims.reward_slope(runs),
+            factor_claims.reward_end_loss(runs),
+            size_claims.ceiling(alike),
+            factor_claims.diversity(runs),
+            *transfer(curves, scores, first_step=x_first_step, max_params=max_params),
+            crossovers(alike),
+        ]
+    )

@@ -1,0 +1,167 @@
+"""Claims about data reuse: runs on fewer problems, each seen tau times as often, at equal steps."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rlscale.findings.estimates import Contrast, Estimate, over_blocks
+from rlscale.findings.factor_claims import Block, arms, borrow, contrast_of, last_shared_step, term, unit_of
+from rlscale.findings.finding import ALPHA, Claim, Effect, Outcome, directional, span, untested
+from rlscale.findings.runs import Reading, Run, loss_at
+
+HARM_MARGIN = float(np.log10(1.05))
+"""Reuse is harmless where it raises the loss by less than 5 %; in log10 loss."""
+
+_SOURCE = "Tan et al., key finding 4 (repeated reuse is effective in data-constrained regimes)"
+_NONE = "The study has no base model with runs of two values of tau."
+Read = Callable[[Run], Reading | None]
+
+
+def harmless(runs: Sequence[Run]) -> Outcome:
+    """Find tau*, the largest tau up to which the loss is at most 5 % above that of the least reuse.
+
+    The values of tau are tested upwards, each at 5 % one-sided, up to the first that fails: a fixed sequence, which
+    needs no correction among them. The claim's p-value is that of the least reuse tested, the first.
+    """
+    claim = Claim("reuse_harmless", "Reusing problems up to tau* times leaves the loss as it is.", _SOURCE)
+    blocks = arms(runs, "tau")
+    least, others, read = _levels(blocks)
+    if not others:
+        return untested(claim, _NONE)
+    tests = {tau: _against(runs, blocks, least, tau, read) for tau in others}
+    passed: list[Any] = []
+    for tau, (estimate, _) in tests.items():
+        if not (estimate.freedom and estimate.below(HARM_MARGIN) < ALPHA):
+            break
+        passed.append(tau)
+    first, (estimate, contrasts) = passed[-1] if passed else others[0], tests[passed[-1] if passed else others[0]]
+    effect = _ratio(estimate, first, least)
+    ratios = ", ".join(f"{10**found.value:.3f} at {tau:g}" for tau, (found, _) in tests.items())
+    star = f"tau* is {first:g}" if passed else f"no tau is shown to be harmless, not even {first:g}"
+    evidence = (
+        f"{star}: there the loss after {10 ** last_shared_step(blocks):,.0f} steps is {effect.estimate:.3f} times that "
+        f"of tau = {least:g} {span(effect)}, harmless below 1.05 (ratio by tau: {ratios}); {estimate.note}"
+    )
+    start = tests[others[0]][0]
+    return Outcome(
+        claim,
+        evidence,
+        effect,
+        start,
+        p_for=start.below(HARM_MARGIN) if start.freedom else 1.0,
+        p_against=start.above(HARM_MARGIN) if start.freedom else 1.0,
+        distance=abs(start.value - HARM_MARGIN),
+        runs=tuple(item.run.name for contrast in contrasts for _, item in contrast),
+    )
+
+
+def harmful(runs: Sequence[Run]) -> Outcome:
+    """Test whether the most reuse that the study has raises the loss."""
+    claim = Claim("reuse_harmful", "Beyond some tau, reuse is harmful: at equal steps the loss is higher.", _SOURCE)
+    blocks = arms(runs, "tau")
+    least, others, read = _levels(blocks)
+    if not others:
+        return untested(claim, _NONE)
+    most = others[-1]
+    estimate, contrasts = _against(runs, blocks, least, most, read)
+    effect = _ratio(estimate, most, least)
+    evidence = (
+        f"at tau = {most:g} the loss after {10 ** last_shared_step(blocks):,.0f} steps is {effect.estimate:.3f} times "
+        f"that of tau = {least:g} {span(effect)}"
+    )
+    used = [item.run.name for contrast in contrasts for _, item in contrast]
+    return directional(claim, estimate, effect, sign=1, evidence=evidence, runs=used)
+
+
+def steps_over_uniqueness(runs: Sequence[Run]) -> Outcome:
+    """Test whether more steps on the same problems lower the loss more than as many times more problems do.
+
+    For each tau, three losses: of tau at the last step, of no reuse at the same step (equal steps, tau times as many
+    problems), and of no reuse at 1 / tau of that step (the same number of problems, a tau-th of the steps).
+    """
+    claim = Claim(
+        "steps_over_uniqueness",
+        "Steps matter more than uniqueness: tau times the steps lower the loss more than tau times the problems.",
+        "Tan et al., key finding 4 (steps, not the uniqueness of samples, govern the result)",
+    )
+    blocks = arms(runs, "tau")
+    least, others, end = _levels(blocks)
+    if not others:
+        return untested(claim, _NONE)
+    last = last_shared_step(blocks)
+    gains: dict[Any, list[tuple[float, float]]] = {}
+    contrasts = []
+    for block in blocks:
+        parts = [part for tau in others if (part := _gains(block, least, tau, end, last)) is not None]
+        if parts:
+            contrasts.append([(weight / len(parts), item) for _, pair in parts for weight, item in pair[2]])
+            for tau, pair in parts:
+                gains.setdefault(tau, []).append(pair[:2])
+    if not contrasts:
+        why = f"No run of tau = {least:g} was scored as early as its last step divided by another tau of the study."
+        return untested(claim, why)
+    estimate = over_blocks(contrasts, borrow(runs, end), unit=unit_of(blocks))
+    low, high = estimate.bounds()
+    effect = Effect(
+        "gain from tau times the steps less gain from tau times the problems",
+        "log10 loss per decade",
+        estimate.value,
+        low,
+        high,
+    )
+    means = {tau: np.mean(pairs, axis=0) for tau, pairs in gains.items()}
+    by_tau = ", ".join(f"{steps:+.3f} and {unique:+.3f} at tau {tau:g}" for tau, (steps, unique) in means.items())
+    evidence = (
+        f"the loss falls by {estimate.value:+.3g} in log10 per decade more from steps than from problems "
+        f"{span(effect)} (from steps and from problems, per decade: {by_tau})"
+    )
+    used = [item.run.name for contrast in contrasts for _, item in contrast]
+    return directional(claim, estimate, effect, sign=1, evidence=evidence, runs=used)
+
+
+def _levels(blocks: Sequence[Block]) -> tuple[Any, list[Any], Read]:
+    """Return the least tau, the others that share a block with it, and the loss at the last shared step."""
+    least = min((tau for block in blocks for tau in block), default=1)
+    last = last_shared_step(blocks)
+
+    def read(run: Run) -> Reading | None:
+        return loss_at(run, "step", last)
+
+    return least, sorted({tau for block in blocks if least in block for tau in block if tau != least}), read
+
+
+def _against(
+    runs: Sequence[Run], blocks: Sequence[Block], least: Any, tau: Any, read: Read
+) -> tuple[Estimate, list[Contrast]]:
+    """Estimate log10 of the loss at ``tau`` over that at the least tau."""
+    contrasts = [found for block in blocks if (found := contrast_of(block, {tau: 1.0, least: -1.0}, read)) is not None]
+    return over_blocks(contrasts, borrow(runs, read), unit=unit_of(blocks)), contrasts
+
+
+def _ratio(estimate: Estimate, tau: Any, least: Any) -> Effect:
+    low, high = (None if end is None else float(10**end) for end in estimate.bounds())
+    return Effect(f"loss at tau = {tau:g} over loss at tau = {least:g}", "ratio", float(10**estimate.value), low, high)
+
+
+def _gains(
+    block: Block, least: Any, tau: Any, end: Read, last: float
+) -> tuple[Any, tuple[float, float, Contrast]] | None:
+    """Return the gains from steps and from problems, per decade of tau, and their difference as a contrast."""
+    if tau not in block or least not in block:
+        return None
+    decades = float(np.log10(tau / least))
+
+    def early(run: Run) -> Reading | None:
+        return loss_at(run, "step", last - decades)
+
+    parts = term(block[least], early, 1.0), term(block[tau], end, 1.0), term(block[least], end, 1.0)
+    if any(part is None for part in parts):
+        return None
+    few_steps, reused, unique = (sum(weight * item.value for weight, item in part or ()) for part in parts)
+    contrast = [
+        (factor * weight / decades, item)
+        for factor, part in zip((1.0, -2.0, 1.0), parts, strict=True)
+        for weight, item in part or ()
+    ]
+    return tau, ((few_steps - reused) / decades, (reused - unique) / decades, contrast)

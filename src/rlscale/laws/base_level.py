@@ -1,0 +1,37 @@
+"""The saturating slope with a level that follows from the base model's own loss before training.
+
+    log10 L(N, X) = -k(N) · (log10 X - c) + a + b · log10 L_0,        k(N) = k_max / (1 + n_0 / N)
+
+L_0 is the test loss at step 0, known before a model is trained; 10^c is the X from which the slope counts. With a = 0
+and b = 1 training would start from L_0 itself. Source of the slope: Tan et al., arXiv 2509.25300, equations 1 and 2; the
+level is this project's.
+"""
+
+import numpy as np
+
+from rlscale.laws import Array
+from rlscale.laws.smooth_level import SmoothLevel
+from rlscale.laws.surface_law import Coordinate, Frame, Sites, plain
+
+
+class BaseLevel(SmoothLevel):
+    """E(N) = a + b · log10 L_0 + c · k(N)."""
+
+    name = "base_level"
+    formula = "log10 L = -k(N) (log10 X - c) + a + b log10 L_0, k(N) = k_max / (1 + n_0 / N)"
+    sizes_needed = 3
+    base_loss = "needed"
+
+    def coordinates(self, frame: Frame) -> tuple[Coordinate, ...]:
+        """Return the coordinates of the slope, and b."""
+        return (*super().coordinates(frame), plain("b", "log10 loss per log10 loss at step 0", -np.inf, np.inf))
+
+    def basis(self, shape: Array, sites: Sites) -> Array:
+        """Return the basis of the slope, and of b."""
+        slope = super().basis(shape, sites)
+        base = np.broadcast_to(np.log10(sites.base_loss), (slope.shape[0], slope.shape[2]))
+        return np.concatenate([slope, base[:, None, :]], axis=1)
+
+    def natural(self, point: Array, frame: Frame) -> list[float]:
+        """Return the parameters of the slope, and b."""
+        return [*super().natural(point, frame), float(point[4])]

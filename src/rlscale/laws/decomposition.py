@@ -1,0 +1,99 @@
+"""The loss in three parts: irreducible, limited by size, and still to be learned.
+
+    L(N, X) = L_inf + (N_0 / N)^alpha + lambda(N) / (1 + (X / D_0(N))^beta)
+
+lambda is what training can remove and D_0 the X at which half of it is removed. Source: Tan et al., arXiv 2509.25300,
+appendix D, which leaves lambda and D_0 open; here they are power laws of N, each given by its values at the smallest
+and the largest fitted size, so that unseen sizes have a loss.
+"""
+
+import numpy as np
+
+from rlscale.laws import Array, Parameter
+from rlscale.laws.additive import EXPONENT, exponent_of, falling, scale_of
+from rlscale.laws.sigmoid import STEEPNESS, half_way, progress
+from rlscale.laws.surface_law import (
+    FLAT,
+    LN10,
+    Coordinate,
+    Frame,
+    Sites,
+    SurfaceLaw,
+    ends_of_power,
+    logarithmic,
+    place_of_x,
+    plain,
+    power_of_size,
+    stack,
+)
+
+_RATIO = 16.0  # bound of a natural logarithm: seven decades between the ends
+
+
+class Decomposition(SurfaceLaw):
+    """The shape is alpha, beta, D_0 at both ends and lambda's ratio between them; the three parts are coefficients."""
+
+    name = "decomposition"
+    formula = "L = l_inf + (n_0 / N)^alpha + lambda(N) / (1 + (X / d_0(N))^beta), lambda and d_0 powers of N"
+    source = "Tan et al., arXiv 2509.25300, appendix D; powers of N: rlscale"
+    shapes = 5
+    sizes_needed = 3
+
+    def coordinates(self, frame: Frame) -> tuple[Coordinate, ...]:
+        """Return alpha, beta, d_0 at the ends, lambda at the largest size, l_inf, n_0, lambda at the smallest."""
+        return (
+            logarithmic("alpha", "1", *EXPONENT),
+            logarithmic("beta", "1", *STEEPNESS),
+            *(place_of_x(f"d_0_{end}", frame, beyond=3.0) for end in ("smallest", "largest")),
+            Coordinate(Parameter("lambda_largest", "loss", 0.0, 1.0), -_RATIO, _RATIO),
+            plain("l_inf", "loss", 0.0, 1.0),
+            plain("n_0", "parameters", 0.0, np.inf),
+            plain("lambda_smallest", "loss", 0.0, 1.0),
+        )
+
+    def guesses(self, frame: Frame, sites: Sites, loss: Array) -> Array:
+        """Return alpha from the slope by N, D_0 where the loss of the end sizes is half-way, and a spread."""
+        low, high = frame.x_range
+        first, last = (half_way(sites.x[end], loss[end]) for end in (sites.share == 0.0, sites.share == 1.0))
+        middle = (low + high) / 2
+        spread = (
+            (0.3, 0.5, low, low, 0.0),
+            (1.0, 0.5, middle, middle, 1.0),
+            (0.1, 0.5, high + 1.5, middle, 0.0),
+            (0.3, 1.0, high, low, 0.0),
+        )
+        rows = ((exponent_of(sites.n, loss), 1.0, first, last, 0.0), *spread)
+        return np.array([(np.log(alpha), np.log(beta), *rest) for alpha, beta, *rest in rows])
+
+    def basis(self, shape: Array, sites: Sites) -> Array:
+        """Return the basis of l_inf, of the part limited by size and of the part to be learned."""
+        _, _, left = _progress(shape, sites)
+        powers = power_of_size(shape[:, 4:], sites.share)[0]
+        return stack(np.ones(1), falling(shape[:, :1], sites.n)[0], powers * left)
+
+    def tangent(self, shape: Array, coefficients: Array, sites: Sites) -> Array:
+        """Return the derivatives by ln alpha, ln beta, both centred log10 d_0 and the logarithm of lambda's ratio."""
+        z, done, left = _progress(shape, sites)
+        power, by_ratio = power_of_size(shape[:, 4:], sites.share)
+        rate = coefficients[:, 2:] * power * left * done
+        by_middle = rate * np.exp(shape[:, 1:2]) * LN10
+        return stack(
+            coefficients[:, 1:2] * falling(shape[:, :1], sites.n)[1],
+            -rate * z,
+            by_middle * (1.0 - sites.share),
+            by_middle * sites.share,
+            coefficients[:, 2:] * by_ratio * left,
+        )
+
+    def natural(self, point: Array, frame: Frame) -> list[float]:
+        """Return the parameters in the order of the coordinates."""
+        log_alpha, log_beta, first, last, ratio, l_inf, by_n, largest = (float(value) for value in point)
+        alpha, n_0 = scale_of(log_alpha, by_n, frame.log10_n)
+        shape = [float(np.exp(log_beta)), frame.x_at(first), frame.x_at(last)]
+        smallest_size, largest_size = ends_of_power(ratio, largest)
+        return [alpha, *(shape if largest > FLAT else [np.nan] * 3), largest_size, l_inf, n_0, smallest_size]
+
+
+def _progress(shape: Array, sites: Sites) -> tuple[Array, Array, Array]:
+    middle = shape[:, 2:3] * (1.0 - sites.share) + shape[:, 3:4] * sites.share
+    return progress(shape[:, 1:2], middle, sites.x)

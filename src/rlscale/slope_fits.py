@@ -1,0 +1,171 @@
+"""Slope laws as fitted laws: what they say of a curve of which only its target is known.
+
+A slope law leaves the level of each curve free, so of a size that it was not fitted on it knows the slope only.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rlscale.bootstrap import Draws, bootstrap
+from rlscale.curve_points import Curves
+from rlscale.goodness import Goodness, goodness
+from rlscale.laws import Array, Target
+from rlscale.loss_spaces import LossSpace, loss_space
+from rlscale.noise import Noise, measure_noise
+from rlscale.projection import SlopeFit, fit_slope_law, free_slopes
+from rlscale.saturation import slope_laws
+
+_DRAWS = 200  # of a forecast's band
+
+
+@dataclass(frozen=True)
+class LevelledSlopes:
+    """Fitted slopes with a level of each curve; a slope for sizes that were not fitted comes from ``slope``.
+
+    Attributes:
+        law: name of the law.
+        formula: its formula.
+        curves: what it was fitted on.
+        slopes: slope by fitted size.
+        level: E at the mean log10 X of each curve.
+        slope: slope of any size.
+        parameters: named parameters, as JSON.
+        shared: parameters beside the levels.
+        fit: the slope law behind it, None for free slopes.
+        goodness: how well the points are met.
+    """
+
+    law: str
+    formula: str
+    curves: Curves
+    slopes: Array
+    level: Array
+    slope: Callable[[float], float]
+    parameters: Mapping[str, Any]
+    shared: int
+    fit: SlopeFit | None
+    goodness: Goodness
+
+    def levelled(self, target: Target) -> bool:
+        """Return whether the target is one of the fitted curves."""
+        return target.curve in self.curves.keys
+
+    def predict(self, target: Target, x: npt.ArrayLike) -> Array:
+        """Return the test loss of the target at X = ``x``; with the level 0 where it is not a fitted curve."""
+        log10_x = np.log10(np.asarray(x, dtype=np.float64))
+        if target.curve is not None and self.levelled(target):
+            index = self.curves.keys.index(target.curve)
+            slope = self.slopes[self.curves.size[index]]
+            return np.asarray(10.0 ** (self.level[index] - slope * (log10_x - self.curves.mean_log10_x[index])))
+        return np.asarray(10.0 ** (-self.slope(float(target.params)) * log10_x))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the parameters, the slopes and the goodness of fit."""
+        return {
+            "law": self.law,
+            "formula": self.formula,
+            "parameters": dict(self.parameters),
+            "k": dict(zip(map(str, self.curves.sizes.tolist()), self.slopes.tolist(), strict=True)),
+            "degrees_of_freedom": self.shared + len(self.curves.keys),
+            **self.goodness.to_json(),
+            "notes": [],
+        }
+
+    @cached_property
+    def noise(self) -> Noise | None:
+        """Noise around the law, None for free slopes."""
+        return None if self.fit is None else measure_noise(self.fit)
+
+    @cached_property
+    def draws(self) -> Draws | None:
+        """Replicates of the law, None for free slopes."""
+        if self.fit is None or self.noise is None:
+            return None
+        return bootstrap(self.fit, self.noise, draws=_DRAWS, seed=0)
+
+
+def fit_slopes(
+    law: Literal["saturating_slope", "log_slope", "power_slope", "free_slope", "kept_slope"],
+    curves: Curves,
+    loss: Literal["linear", "log", "huber"],
+) -> LevelledSlopes:
+    """Fit a slope law by name.
+
+    ``free_slope`` gives each size a slope of its own, and a size that was not fitted that of the nearest in log N.
+    ``kept_slope`` is saturation that stops at the sizes it was fitted on: another size keeps the law's slope of the
+    nearest. Both are what a law has to beat.
+    """
+    space = loss_space(curves, loss)
+    if law == "free_slope":
+        slopes = free_slopes(space).point[0]
+        formula = "log10 L = -k_N log10 X + E, one k_N a size"
+        return _levelled(law, formula, space, slopes, slope=_nearest(curves, slopes), fit=None)
+    fitted_law = slope_laws(curves)["saturating_slope" if law == "kept_slope" else law]
+    fit = fit_slope_law(fitted_law, space)
+    slopes, shape = fit.best.slopes[0], float(fit.best.shape[0])
+    if law == "kept_slope":
+        formula = f"{fitted_law.formula}; k of the nearest fitted size"
+        return _levelled(law, formula, space, slopes, slope=_nearest(curves, slopes), fit=fit)
+
+    def slope(params: float) -> float:
+        return float(fit.best.scale[0] * fitted_law.shape(np.array([params]), shape)[0][0])
+
+    return _levelled(law, fitted_law.formula, space, slopes, slope=slope, fit=fit)
+
+
+def _levelled(
+    law: str,
+    formula: str,
+    space: LossSpace,
+    slopes: Array,
+    *,
+    slope: Callable[[float], float],
+    fit: SlopeFit | None,
+) -> LevelledSlopes:
+    rest = space.residuals(slopes)
+    return LevelledSlopes(
+        law=law,
+        formula=formula,
+        curves=space.curves,
+        slopes=slopes,
+        level=rest.level,
+        slope=slope,
+        parameters={} if fit is None else slope_parameters(fit),
+        shared=slopes.size if fit is None else 2,
+        fit=fit,
+        goodness=goodness(space.curves, rest.residual, rest.observed),
+    )
+
+
+def slope_parameters(fit: SlopeFit) -> dict[str, dict[str, Any]]:
+    """Return a slope law's two parameters by name: estimate, unit, bounds and whether one binds."""
+    scale, shape = fit.best.parameters
+    natural = float(fit.law.natural(fit.best.shape)[0])
+    found = {}
+    for parameter, value, at in (
+        (scale, float(fit.best.scale[0]), float(fit.best.scale[0])),
+        (shape, float(np.clip(natural, shape.lower, shape.upper)), float(fit.best.shape[0])),
+    ):
+        ends = (parameter.lower, parameter.upper)
+        low, high = ends if parameter is scale else map(fit.law.coordinate, ends)
+        hit = "lower" if at <= low else "upper" if at >= high else None
+        found[parameter.name] = {
+            "estimate": value,
+            "unit": parameter.unit,
+            "lower": parameter.lower,
+            "upper": parameter.upper,
+            "bound_hit": hit,
+        }
+    return found
+
+
+def _nearest(curves: Curves, slopes: Array) -> Callable[[float], float]:
+    def slope(params: float) -> float:
+        return float(slopes[np.abs(np.log(curves.sizes / params)).argmin()])
+
+    return slope
