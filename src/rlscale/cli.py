@@ -4,15 +4,15 @@ Heavy libraries are imported inside the commands, so that `rlscale --help` answe
 on stderr and exit code 2; anything else that escapes is a bug and keeps its traceback.
 """
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from rlscale import stages
+from rlscale import cli_law, stages
+from rlscale.cli_output import Json, Study, emit, print_json
 from rlscale.errors import UserError
 
 app = typer.Typer(
@@ -24,9 +24,6 @@ app = typer.Typer(
 )
 
 app.add_typer(stages.app, name="stage", hidden=True)
-
-Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a shipped study, or the path of a YAML file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -58,7 +55,7 @@ def validate(study: Study, as_json: Json = False) -> None:
         said = (
             f"{len(grid.runs)} runs, {cells} cells, {len(grid.bases)} base models, {len(grid.excluded)} runs excluded"
         )
-    _emit(summary, as_json, f"{path.stem} is valid: {said}")
+    emit(summary, as_json, f"{path.stem} is valid: {said}")
 
 
 @app.command()
@@ -72,32 +69,13 @@ def cells(study: Study, as_json: Json = False) -> None:
     loaded, _, grid = load_grid(path)
     price = grid_price(loaded, grid)
     if as_json:
-        _print_json({"study": path.stem, **price.to_json()})
+        print_json({"study": path.stem, **price.to_json()})
     else:
         show_cells(path.stem, grid, price)
 
 
-@app.command()
-def fit(  # noqa: PLR0917 (on the command line the options are named)
-    points: Annotated[Path, typer.Argument(metavar="POINTS", help="CSV or Parquet of points.")],
-    x: Annotated[Literal["compute", "samples"], typer.Option("--x", help="X of the law.")],
-    max_params: Annotated[float | None, typer.Option(help="Use sizes up to this many parameters only.")] = None,
-    first_steps: Annotated[int | None, typer.Option(help="Use steps up to this one only.")] = None,
-    loss: Annotated[Literal["linear", "log"], typer.Option(help="Least squares on the loss or on its log.")] = "linear",
-    variant: Annotated[str | None, typer.Option(help="Variant to fit, where the points hold several.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Fit log10 L = -k(N) log10 X + E, with k(N) = K_max / (1 + N_0 / N), to points."""
-    from rlscale.cli_tables import show_fit
-    from rlscale.fit import fit_points
-    from rlscale.points import read_points
-
-    table = read_points(points, variant=variant)
-    result = fit_points(table, x=x, loss=loss, max_params=max_params, first_steps=first_steps)
-    if as_json:
-        _print_json(result.to_json())
-    else:
-        show_fit(result)
+for _command in (cli_law.fit, cli_law.forecast, cli_law.compare, cli_law.findings):
+    app.command()(_command)
 
 
 @app.command()
@@ -112,7 +90,7 @@ def status(study: Study, as_json: Json = False) -> None:
     if as_json:
         planned = sum(len(run.checkpoints) for run in runs)
         there = {kind: sum(sum(getattr(run, kind).values()) for run in runs) for kind in ("checkpoints", "scores")}
-        _print_json({"study": path.stem, "planned": planned, **there, "runs": [asdict(run) for run in runs]})
+        print_json({"study": path.stem, "planned": planned, **there, "runs": [asdict(run) for run in runs]})
     else:
         show_status(path.stem, runs)
 
@@ -128,7 +106,7 @@ def summary(study: Study, as_json: Json = False) -> None:
     name = find_study(study).stem
     found = study_summary(StudyPaths(name))
     if as_json:
-        _print_json({"study": name, **found.to_json()})
+        print_json({"study": name, **found.to_json()})
     else:
         show_summary(name, found)
 
@@ -146,15 +124,4 @@ def schema(
         path = folder / f"{name}.schema.json"
         write_text(path, text)
         written[name] = str(path)
-    _emit({"written": written}, as_json, "wrote " + ", ".join(written.values()))
-
-
-def _emit(value: dict[str, object], as_json: bool, text: str) -> None:
-    if as_json:
-        _print_json(value)
-    else:
-        typer.echo(text)
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    emit({"written": written}, as_json, "wrote " + ", ".join(written.values()))

@@ -1,13 +1,12 @@
 """What the command line shows: tables for people. The same facts are in each command's JSON."""
 
-import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
+from rlscale.cli_law_tables import new_console, number, show_fit
+
 if TYPE_CHECKING:
-    from rlscale.fit import Fit
     from rlscale.grid import Grid
     from rlscale.price import Price
     from rlscale.status import RunStatus
@@ -24,7 +23,7 @@ def show_cells(study: str, grid: "Grid", price: "Price") -> None:
         budgets = f"{len(run.budgets)} to step {last}"
         cost = (f"{price.samples(run, last):,}", f"{price.flops(run, last):.3g}")
         table.add_row(run.run_id, run.fingerprint, ", ".join(run.blocks), budgets, *cost)
-    console = _console()
+    console = new_console()
     console.print(table)
     for run_id, reason in grid.excluded:
         console.print(f"excluded {run_id}: {reason}")
@@ -42,7 +41,7 @@ def show_status(study: str, runs: "list[RunStatus]") -> None:
         marks = "".join("✔" if there else "✘" for there in run.checkpoints.values())
         done, scored = (f"{sum(kind.values())}/{len(kind)}" for kind in (run.checkpoints, run.scores))
         table.add_row(run.run_id, marks, done, scored, "changed: will be trained anew" if run.changed else "")
-    console = _console()
+    console = new_console()
     console.print(table)
     planned = sum(len(run.checkpoints) for run in runs)
     checkpoints = sum(sum(run.checkpoints.values()) for run in runs)
@@ -50,44 +49,17 @@ def show_status(study: str, runs: "list[RunStatus]") -> None:
     console.print(f"{checkpoints} of {planned} checkpoints, {scores} of {planned} scores")
 
 
-def show_fit(fit: "Fit") -> None:
-    """Print the law's parameters, the slopes by size and what a reader must know first."""
-    table = Table("params", "k (law)", "k (free)", "se", "R² within", title=f"{fit.law}, X = {fit.x}, {fit.loss} loss")
-    for column in table.columns:
-        column.justify = "right"
-    for size, slope in fit.k.items():
-        free = fit.k_free.get(size)
-        others = (_number(free), _number(fit.k_free_se.get(size)), _number(fit.r2_within.get(size)))
-        table.add_row(f"{int(size):,}", _number(slope), *others)
-    console = _console()
-    console.print(table)
-    n_0 = "none" if fit.n_0 is None else f"{fit.n_0:.5g}"
-    console.print(f"K_max = {fit.k_max:.4f}, N_0 = {n_0} parameters")
-    console.print(f"{fit.points} points, SSE = {fit.sse:.4g}, pooled R² = {_number(fit.r2_pooled)}")
-    for note in fit.notes:
-        console.print(f"note: {note}")
-
-
 def show_summary(study: str, summary: "Summary") -> None:
     """Print the study's first fit, K_max and N_0 of all of them, and where the files are."""
     first, *_ = summary.fits.values()
     show_fit(first)
-    console = _console()
+    console = new_console()
     table = Table("X", "loss", "K_max", "N_0", "pooled R²", "points", title=f"study {study}: every fit")
     for fit in summary.fits.values():
         n_0 = "none" if fit.n_0 is None else f"{fit.n_0:.5g}"
-        table.add_row(fit.x, fit.loss, f"{fit.k_max:.4f}", n_0, _number(fit.r2_pooled), str(fit.points))
+        table.add_row(fit.x, fit.loss, f"{fit.k_max:.4f}", n_0, number(fit.r2_pooled), str(fit.points))
     console.print(table)
     for what, paths in (("tables", summary.tables), ("figures", summary.figures)):
         console.print(f"{what}:")
         for path in paths:
             console.print(f"  {path}")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _console() -> Console:
-    """Return a console as wide as the terminal; wide where the output goes to a file."""
-    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 200)

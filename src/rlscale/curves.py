@@ -81,11 +81,11 @@ def exclusion(curve: pd.DataFrame, gates: Mapping[str, Any]) -> str:
 
 
 def law_points(curves: pd.DataFrame, *, block: str | None, first_step: int) -> pd.DataFrame:
-    """Return the rows that the law is fitted on: kept runs of one block, from ``first_step`` on.
+    """Return the rows that the law is fitted on: kept runs of one block, from ``first_step`` on, and their base score.
 
     Published points have neither blocks nor gates: for them ``block`` is None.
     """
-    rows = curves["step"] >= first_step
+    rows = (curves["step"] >= first_step) | (curves["step"] == 0)
     if block is not None:
         in_block = curves["blocks"].str.split(",").map(lambda blocks: block in blocks)
         rows &= in_block & (curves["excluded"] == "")
@@ -98,9 +98,8 @@ def score_table(rollouts: pd.DataFrame) -> pd.DataFrame:
     A score is the mean over problems of a problem's mean reward; its standard error is over problems, since problems,
     not samples, are what was drawn. A reward of NaN is *no verdict*: counted, and in no mean.
     """
-    by_problem = rollouts.groupby(["step", "suite", "mode", "problem"], observed=True)["reward"].agg(
-        ["mean", "size", "count"]
-    )
+    keys = ["step", "suite", "mode", "problem"]
+    by_problem = rollouts.groupby(keys, observed=True)["reward"].agg(["mean", "size", "count"])
     groups = by_problem.groupby(["step", "suite", "mode"], observed=True)
     table = pd.DataFrame(
         {
@@ -112,3 +111,42 @@ def score_table(rollouts: pd.DataFrame) -> pd.DataFrame:
         }
     ).reset_index()
     return table.astype({"step": "int64", "suite": "str", "mode": "str"})
+
+
+def problem_table(rollouts: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean reward of every problem (columns step, suite, mode, problem, score) from graded rollouts."""
+    keys = ["step", "suite", "mode", "problem"]
+    table = rollouts.groupby(keys, observed=True)["reward"].mean().rename("score").reset_index()
+    return table.astype({"score": "float64"})
+
+
+def drawn_losses(
+    problem_scores: Mapping[str, pd.DataFrame], *, suite: str, mode: str, draws: int, seed: int
+) -> pd.DataFrame:
+    """Return test losses on problems drawn anew, with replacement, the same for every run and step.
+
+    Args:
+        problem_scores: by run, its `problem_table`. A problem without a score anywhere is not drawn.
+        suite: the suite that test loss is measured on.
+        mode: the kind of score that test loss is made of.
+        draws: how often the problems are drawn.
+        seed: of the random numbers.
+
+    Returns:
+        Columns run, step and ``0``, ``1``, ... for the drawings.
+    """
+    wide = pd.concat(
+        {
+            run: table[(table["suite"] == suite) & (table["mode"] == mode)].pivot_table(
+                index="step", columns="problem", values="score"
+            )
+            for run, table in problem_scores.items()
+        },
+        names=["run"],
+    ).dropna(axis="columns")
+    problems = wide.shape[1]
+    counts = np.random.default_rng(seed).multinomial(problems, np.full(problems, 1 / problems), size=draws)
+    # einsum, not a matrix product: the same bits whatever the threads.
+    losses = 1.0 - np.einsum("rp,dp->rd", wide.to_numpy(), counts / problems)
+    drawn = pd.DataFrame(losses, index=wide.index, columns=[str(index) for index in range(draws)])
+    return drawn.reset_index()

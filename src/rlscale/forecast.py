@@ -14,15 +14,14 @@ import pandas as pd
 from rlscale.baselines import naive_forecasts
 from rlscale.curve_points import Curves, arrange, select_points
 from rlscale.errors import UserError
-from rlscale.fit import Loss, Predictor
+from rlscale.fit import X_COLUMN, Loss, Predictor
 from rlscale.forecast_scores import Scores, in_space, r2, score_forecast
 from rlscale.law_fits import Fitter
 from rlscale.laws import Array, Fitted
-from rlscale.misfit_bands import BAND_LEVELS, Band, Bands, Outlook, misfit_band
+from rlscale.misfit_bands import BAND_LEVELS, Band, Bands, Outlook
 from rlscale.protocols import (
     SEEN_FRACTION,
     SEEN_POINTS,
-    X_COLUMN,
     Protocol,
     Sealed,
     Series,
@@ -35,6 +34,7 @@ from rlscale.protocols import (
     size_splits,
     time_split,
 )
+from rlscale.slope_bands import forecast_band
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def run_forecasts(
     fraction: float | None = None,
     seen: int = SEEN_POINTS,
     training: Training = "others",
-    band: Band = misfit_band,
+    band: Band = forecast_band,
 ) -> list[Forecast]:
     """Forecast sealed curves by every law and naive rule.
 

@@ -16,6 +16,7 @@ from rlscale.laws import Array
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 
+_SHIFT = 1e-4
 _RIDGE = 1e-13  # against singular systems, relative to a unit diagonal
 _DAMPING = (1e-12, 1e-3, 1e10)  # least, first, and where no step goes downhill any more
 
@@ -56,7 +57,7 @@ class Minima(NamedTuple):
 
 
 def descend(
-    problem: Problem, starts: Array, lower: Array, upper: Array, *, tolerance: float, floor: Array, rounds: int
+    problem: Problem, starts: Array, lower: Array, upper: Array, zero: Array, *, tolerance: float, rounds: int, second_order: bool = False
 ) -> Minima:
     """Find a local least squares from each start.
 
@@ -65,88 +66,116 @@ def descend(
         starts: shape (rows, d), within the bounds.
         lower: least values, shape (rows, d).
         upper: largest values, shape (rows, d).
+        zero: by row, a sum of squares that is zero to rounding.
         tolerance: a row has settled where Gauss-Newton promises to lower its sum of squares by a smaller share.
-        floor: by row, a sum of squares that is zero to rounding.
         rounds: steps at most.
     """
     rows = np.arange(len(starts))
     points, sse, slope, bend = _model(problem.at(starts, rows))
+    if second_order:
+        bend = _curvature(problem, points, rows, slope, bend, lower, upper)
     damping, converged = np.full(len(starts), _DAMPING[1]), np.zeros(len(starts), dtype=bool)
     for _ in range(rounds):
         low, high, pull, curve = lower[rows] - points[rows], upper[rows] - points[rows], slope[rows], bend[rows]
-        diagonal = damping[rows, None] * np.einsum("rii->ri", curve)
-        step = box_newton(curve + diagonal[:, :, None] * np.eye(low.shape[1]), pull, low, high)
-        enough = np.maximum(tolerance * sse[rows], floor[rows])
-        near = np.flatnonzero(np.sum(pull * step, axis=-1) <= enough)
+        step = solve_within(curve, pull, damping[rows], low, high)
+        enough = np.maximum(tolerance * sse[rows], zero[rows])
+        near = np.flatnonzero(np.einsum("ri,ri->r", pull, step) <= enough)
         if near.size:
-            undamped = box_newton(curve[near], pull[near], low[near], high[near])
-            converged[rows[near]] = np.sum(pull[near] * undamped, axis=-1) <= enough[near]
+            full = solve_within(curve[near], pull[near], 0.0, low[near], high[near])
+            converged[rows[near]] = np.einsum("ri,ri->r", pull[near], full) <= enough[near]
         going = ~converged[rows] & (damping[rows] < _DAMPING[2])
         rows, step = rows[going], step[going]
         if not rows.size:
             break
         trial = _model(problem.at(np.clip(points[rows] + step, lower[rows], upper[rows]), rows))
         better = trial[1] < sse[rows]
+        if second_order and better.any():
+            own = rows[better]
+            trial[3][better] = _curvature(problem, trial[0][better], own, trial[2][better], trial[3][better], lower[own], upper[own])
         for now, then in zip((points, sse, slope, bend), trial, strict=True):
             now[rows[better]] = then[better]
         damping[rows] = np.maximum(damping[rows] * np.where(better, 0.1, 8.0), _DAMPING[0])
     return Minima(points, sse, converged)
 
 
-def box_newton(hessian: Array, gradient: Array, lower: Array, upper: Array) -> Array:
-    """Minimise ½ s'Hs - g's over lower <= s <= upper, row by row, by an active-set method that starts at s = 0.
+def solve_within(squares: Array, products: Array, damping: Array | float, lower: Array, upper: Array) -> Array:
+    """Minimise ½ s'(H + damping · diag H)s - g's over lower <= s <= upper, row by row, by an active-set method.
 
     Args:
-        hessian: positive semi-definite, shape (rows, d, d); a coordinate whose row is zero stays where it is.
-        gradient: shape (rows, d).
+        squares: H, positive semi-definite, shape (rows, d, d); a coordinate whose row is zero stays where it is.
+        products: g, shape (rows, d).
+        damping: by row, or for all.
         lower: at most 0, shape (rows, d).
         upper: at least 0, shape (rows, d).
     """
-    diagonal = np.einsum("rii->ri", hessian)
-    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    identity = np.eye(gradient.shape[-1])
-    bend = hessian / (scale[:, :, None] * scale[:, None, :]) + (_RIDGE + (diagonal == 0)[:, :, None]) * identity
-    slope, low, high = gradient / scale, lower * scale, upper * scale
-    step, rest, held = np.zeros_like(slope), slope, (low >= 0) | (high <= 0)
-    for _ in range(3 * slope.shape[-1]):
+    diagonal = np.einsum("rii->ri", squares)
+    added = diagonal * (np.asarray(damping)[..., None] + _RIDGE) + (diagonal == 0)
+    bend = squares.copy()
+    np.einsum("rii->ri", bend)[...] += added
+    step, held = np.zeros_like(products), (lower >= 0) | (upper <= 0)
+    if not held.any():
+        step = np.linalg.solve(bend, products[:, :, None])[:, :, 0]
+        if ((step >= lower) & (step <= upper)).all():
+            return step
+        step = np.zeros_like(products)
+    rest, identity, scale = products, np.eye(products.shape[-1]), 1.0 / np.sqrt(diagonal + (diagonal == 0))
+    for _ in range(3 * products.shape[-1]):
         free = ~held
-        system = np.where(free[:, :, None] & free[:, None, :], bend, identity) if held.any() else bend
+        system = np.where(free[:, :, None] & free[:, None, :], bend, identity)
         move = np.linalg.solve(system, np.where(free, rest, 0.0)[:, :, None])[:, :, 0]
-        step, blocked = _move(step, move, low, high)
+        step, blocked = _move(step, move, lower, upper)
         held |= blocked
-        if not held.any():
-            break
-        rest = slope - np.matmul(bend, step[:, :, None])[:, :, 0]
-        let_go = _released(step, rest, held & (low < high), low)
+        rest = products - np.matmul(bend, step[:, :, None])[:, :, 0]
+        let_go = _released(step <= lower, rest * scale, held & (lower < upper))
         let_go[blocked.any(axis=-1)] = False
         if not (blocked.any() or let_go.any()):
             break
         held &= ~let_go
-    return np.asarray(step / scale)
+    return step
 
 
-def _move(step: Array, move: Array, low: Array, high: Array) -> tuple[Array, Flags]:
+def _move(step: Array, move: Array, lower: Array, upper: Array) -> tuple[Array, Flags]:
     """Return the steps after a move as far as the first bound in its way, and which coordinates that bound stopped."""
     end = step + move
-    if not ((end < low) | (end > high)).any():
+    if ((end >= lower) & (end <= upper)).all():
         return end, np.zeros(step.shape, dtype=bool)
-    bound = np.where(move > 0, high, low)
+    bound = np.where(move > 0, upper, lower)
     with np.errstate(divide="ignore", invalid="ignore"):
         room = np.where(move == 0, np.inf, (bound - step) / move)
     share = np.minimum(room.min(axis=-1, keepdims=True), 1.0)
     blocked = room <= share
-    return np.where(blocked, bound, np.clip(step + share * move, low, high)), blocked
+    return np.where(blocked, bound, np.clip(step + share * move, lower, upper)), blocked
 
 
-def _released(step: Array, rest: Array, held: Flags, low: Array) -> Flags:
+def _released(low: Flags, rest: Array, held: Flags) -> Flags:
     """Return, by row, the held coordinate whose release lowers the value the fastest, if any does."""
-    gain = np.where(held, np.where(step <= low, rest, -rest), 0.0)
-    fastest = np.arange(step.shape[-1]) == gain.argmax(axis=-1)[:, None]
+    gain = np.where(held, np.where(low, rest, -rest), 0.0)
+    fastest = np.arange(rest.shape[-1]) == gain.argmax(axis=-1)[:, None]
     return np.asarray(fastest & (gain > 1e-12 * np.abs(rest).max(axis=-1, keepdims=True)))
+
+
+def normal(rates: Array, residuals: Array) -> tuple[Array, Array]:
+    """Return the normal equations, squares (rows, d, d) and products (rows, d)."""
+    return np.matmul(rates, rates.transpose(0, 2, 1)), np.matmul(rates, residuals[:, :, None])[:, :, 0]
 
 
 def _model(state: State) -> tuple[Array, Array, Array, Array]:
     """Return the points, the sums of squares and half of their downhill gradients and Gauss-Newton Hessians."""
-    points, residuals, rates = state
-    sse = np.einsum("rp,rp->r", residuals, residuals)
-    return points, sse, np.matmul(rates, residuals[:, :, None])[:, :, 0], np.matmul(rates, rates.transpose(0, 2, 1))
+    squares, products = normal(state.rates, state.residuals)
+    return state.points, np.einsum("rp,rp->r", state.residuals, state.residuals), products, squares
+
+
+def _curvature(problem, points, rows, slope, bend, lower, upper):
+    hessian = np.empty_like(bend)
+    for i in range(points.shape[1]):
+        shift = np.zeros(points.shape[1]); shift[i] = _SHIFT
+        state = problem.at(np.concatenate([points + shift, points - shift]), np.concatenate([rows, rows]), solve=False)
+        g = np.matmul(state.rates, state.residuals[:, :, None])[:, :, 0]
+        hessian[:, i] = (g[len(rows):] - g[:len(rows)]) / (2 * _SHIFT)
+    hessian = (hessian + hessian.transpose(0, 2, 1)) / 2
+    held = ((points <= lower) & (slope <= 0)) | ((points >= upper) & (slope >= 0))
+    scale = np.sqrt(np.einsum("rii->ri", bend)); scale = 1 / np.where(scale > 0, scale, 1)
+    both = ~(held[:, :, None] | held[:, None, :])
+    scaled = np.where(both, hessian * scale[:, :, None] * scale[:, None, :], np.eye(points.shape[1]))
+    good = np.linalg.eigvalsh(scaled)[:, 0] > 1e-9
+    return np.where(both & good[:, None, None], hessian, bend)

@@ -76,6 +76,10 @@ class StudyPaths:
         """Graded rollouts: scores with standard errors."""
         return self.run(run_id) / "scores.parquet"
 
+    def problem_scores(self, run_id: str) -> Path:
+        """Score of every problem, from which intervals draw the problems anew."""
+        return self.run(run_id) / "problem_scores.parquet"
+
     @property
     def curves(self) -> Path:
         """One row per run and evaluated step."""
@@ -100,6 +104,31 @@ class StudyPaths:
     def law_points(self) -> Path:
         """The points that the law was fitted on, in the form that `rlscale fit` reads."""
         return self.root / "law" / "points.csv"
+
+    @property
+    def comparison(self) -> Path:
+        """Every law under every forecast protocol."""
+        return self.root / "law" / "compare.json"
+
+    @property
+    def ranking(self) -> Path:
+        """The ranking of that tournament, for people."""
+        return self.root / "tables" / "ranking.csv"
+
+    @property
+    def forecasts(self) -> Path:
+        """Forecasts of sealed sizes with their bands, by protocol and X: what the figures draw."""
+        return self.root / "law" / "forecasts.json"
+
+    @property
+    def sensitivity(self) -> Path:
+        """How the law's numbers move with choices that could have been made otherwise."""
+        return self.root / "tables" / "sensitivity.csv"
+
+    @property
+    def findings(self) -> Path:
+        """The study's claims with their verdicts."""
+        return self.root / "law" / "findings.json"
 
     def figure(self, name: str, suffix: str) -> Path:
         """A figure; ``suffix`` is svg or png."""

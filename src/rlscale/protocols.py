@@ -19,14 +19,11 @@ import pandas as pd
 
 from rlscale.curve_points import arrange, curve_columns, select_points
 from rlscale.errors import UserError, did_you_mean
-from rlscale.fit import Loss, Predictor
+from rlscale.fit import X_COLUMN, Loss, Predictor
 from rlscale.laws import Array, Target
 
 Protocol = Literal["blind-size", "early-size", "refit-level", "early-time"]
 Training = Literal["others", "smaller"]
-
-X_COLUMN: Mapping[str, str] = {"compute": "compute_flops", "samples": "samples"}
-"""The column of each X; its name says the unit."""
 
 SEEN_POINTS = 3
 SEEN_FRACTION = 0.3
@@ -138,7 +135,7 @@ def size_splits(
     Raises:
         UserError: the table lacks the sizes, or there is no such size.
     """
-    curves = [_sealed(key, rows, x) for key, _, rows in labelled_rows(points, x)]
+    curves = [_sealed(key, rows, x) for key, _, rows in _labelled(points, x)]
     params = points["params"].to_numpy()
     sizes = sorted({sealed.target.params for sealed in curves})
     trained_on = {
@@ -179,9 +176,9 @@ def time_split(points: pd.DataFrame, *, x: Predictor, fraction: float) -> Split:
     """
     last_step = points.groupby(curve_columns(points))["step"].transform("max")
     training = points[points["step"] <= fraction * last_step]
-    keys = {tuple(label.items()): key for key, label, _ in labelled_rows(training, x)}
+    keys = {tuple(label.items()): key for key, label, _ in _labelled(training, x)}
     curves = []
-    for key, name, rows in labelled_rows(points, x):
+    for key, name, rows in _labelled(points, x):
         whole = _sealed(key, rows, x)
         early = whole.hidden.step <= fraction * whole.hidden.step[-1]
         if early.any() and not early.all():
@@ -190,18 +187,13 @@ def time_split(points: pd.DataFrame, *, x: Predictor, fraction: float) -> Split:
     return Split(training, tuple(curves))
 
 
-def labelled_rows(points: pd.DataFrame, x: Predictor) -> Iterator[tuple[str, Mapping[str, Any], pd.DataFrame]]:
-    """Yield key, label and rows of every curve in the order of `arrange`: without step 0, whose loss is a column.
-
-    Raises:
-        UserError: a size has too few points for a slope.
-    """
+def _labelled(points: pd.DataFrame, x: Predictor) -> Iterator[tuple[str, Mapping[str, Any], pd.DataFrame]]:
+    """Yield key, label and rows of every curve in order of size, without step 0, whose loss is a column."""
     used = select_points(points, max_params=None, first_steps=None)
-    comparable = {name: used[name].astype(str) if used[name].dtype == object else used[name] for name in used}
     curves = arrange(used, x=X_COLUMN[x])
-    for key, name in zip(curves.keys, curves.labels, strict=True):
-        own = np.logical_and.reduce([comparable[column] == value for column, value in name.items()])
-        yield key, name, used[own]
+    rows = np.split(curves.rows, curves.start[1:])
+    for key, name, own in zip(curves.keys, curves.labels, rows, strict=True):
+        yield key, name, used.iloc[own]
 
 
 def _sealed(key: str, rows: pd.DataFrame, x: Predictor) -> Sealed:

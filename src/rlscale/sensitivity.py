@@ -7,25 +7,25 @@ size's first points (the protocol early-size), the forecast of that size. Each r
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from rlscale.curve_points import Curves, arrange, curve_columns, select_points
+from rlscale.curve_points import Curves, Weights, arrange, curve_columns, select_points
 from rlscale.errors import UserError
-from rlscale.fit import Loss, Predictor
+from rlscale.fit import X_COLUMN, Loss, Predictor
 from rlscale.forecast import forecast_split
 from rlscale.forecast_scores import at_end
-from rlscale.law_fits import LAWS
-from rlscale.laws import Array, Fitted
+from rlscale.laws import Fitted
 from rlscale.misfit_bands import misfit_band
-from rlscale.protocols import SEEN_POINTS, X_COLUMN, Setting, labelled_rows, size_splits
+from rlscale.protocols import SEEN_POINTS, Setting, size_splits
+from rlscale.slope_fits import fit_slopes
 
 DROPPED = (0.1, 0.25)
 """Shares of a curve's last step whose points are left out, at its start or its end."""
 
-_LAW = "saturating_slope"
+_LAW: Literal["saturating_slope"] = "saturating_slope"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class _Choice:
     points: pd.DataFrame
     x: Predictor
     loss: Loss
-    weighted: bool = False
+    weights: Weights = "none"
 
 
 def sensitivity(
@@ -119,7 +119,7 @@ def _choices(reference: _Choice, non_embedding_params: Mapping[int, int] | None)
         if loss != reference.loss:
             yield "loss space", loss, replace(reference, loss=loss)
     if "test_loss_se" in points:
-        yield "weights", "by standard error", replace(reference, weighted=True)
+        yield "weights", "by standard error", replace(reference, weights="se")
     for choice, value, table in (*_fewer_points(points), *_other_columns(points, x, non_embedding_params)):
         yield choice, value, replace(reference, points=table)
     (other,) = set(get_args(Predictor)) - {x}
@@ -156,10 +156,9 @@ def _outcome(choice: _Choice, seen: int) -> Variation:
     """Return a row without name and changes."""
     largest = int(choice.points["params"].max())
     split = size_splits(choice.points, x=choice.x, training="smaller", target_params=largest)[0]
-    curves = arrange(select_points(split.training, max_params=None, first_steps=None), x=X_COLUMN[choice.x])
-    if choice.weighted:
-        curves = replace(curves, weight=_weights(split.training, choice))
-    fitted = LAWS[_LAW](curves, choice.loss)
+    used = select_points(split.training, max_params=None, first_steps=None)
+    curves = arrange(used, x=X_COLUMN[choice.x], weights=choice.weights)
+    fitted = fit_slopes(_LAW, curves, choice.loss)
     setting = Setting("early-size", choice.x, choice.loss, "smaller", None)
     made = forecast_split(split, [setting], laws={_LAW: partial(_already, fitted)}, seen=seen, band=misfit_band)
     ends, squares = [], []
@@ -184,17 +183,6 @@ def _outcome(choice: _Choice, seen: int) -> Variation:
 
 def _already(fitted: Fitted, _curves: Curves, _loss: Loss) -> Fitted:
     return fitted
-
-
-def _weights(training: pd.DataFrame, choice: _Choice) -> Array:
-    """Return the inverse variance of each point in the space of the fit, with mean 1, in the order of `arrange`."""
-    x = X_COLUMN[choice.x]
-    ordered = pd.concat([rows.sort_values([x, "test_loss"]) for _, _, rows in labelled_rows(training, choice.x)])
-    error, loss = (ordered[name].to_numpy(dtype=np.float64) for name in ("test_loss_se", "test_loss"))
-    if not np.all(error > 0):
-        raise UserError("some point has no positive test_loss_se")
-    weight = error**-2.0 if choice.loss == "linear" else (loss / error) ** 2
-    return np.asarray(weight / weight.mean())
 
 
 def _compared(choice: str, value: str, row: Variation, reference: Variation) -> Variation:

@@ -23,6 +23,10 @@ class PublishedStudy(Model):
     kind: Literal["published"] = Field(description="No training: the points are read from a file.")
     description: str = Field(min_length=1, description="What this study asks.")
     points: str = Field(min_length=1, description="CSV or Parquet of points, relative to the repository root.")
+    reuse: str | None = Field(None, description="CSV of a data-reuse experiment (tau, step, test_loss, kind).")
+    ladder: str | None = Field(
+        None, pattern=NAME, description="Ladder that gives the sizes' parameters without embeddings."
+    )
     source: str = Field(min_length=1, description="Citation: where the points come from.")
     law: Law = Field(Law(), description="What is fitted.")
 

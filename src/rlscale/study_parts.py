@@ -225,3 +225,8 @@ class Law(Model):
     )
     max_params: float | None = Field(None, gt=0.0, description="Sizes above this are not fitted on; null: all are.")
     gates: Gates = Field(Gates(), description="Rules that exclude a run from the law.")
+    intervals: Literal["none", "bootstrap", "profile"] = Field(
+        "profile", description="How intervals of K_max and N_0 are made; those of k(N) are quantiles of replicates."
+    )
+    draws: Positive = Field(1000, description="Replicates of the bootstrap.")
+    seed: int = Field(0, ge=0, description="Of the bootstrap; not moved by seed_offset.")

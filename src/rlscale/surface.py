@@ -1,152 +1,233 @@
-"""Fits a law of the whole loss surface: exact, deterministic, from several starts."""
+"""Fits laws that give the loss of any size, levels and all: exact, deterministic, in milliseconds.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+The search starts from several shapes of a law: first on curves condensed to a few points, then on all points, and in the
+end from the best start alone until it is settled to rounding. Every start is reported.
+"""
+
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from rlscale.curve_points import Curves
 from rlscale.errors import UserError
-from rlscale.laws import Array, Target
+from rlscale.laws import Array, Parameter
 from rlscale.laws.additive import Additive
 from rlscale.laws.base_level import BaseLevel
 from rlscale.laws.decomposition import Decomposition
-from rlscale.laws.sigmoid import JointSigmoid, Sigmoid
+from rlscale.laws.joint_sigmoid import JointSigmoid
+from rlscale.laws.sigmoid import Sigmoid
 from rlscale.laws.smooth_level import SmoothLevel
-from rlscale.laws.surface_law import Coordinate, Frame, Sites, SurfaceLaw
-from rlscale.marquardt import Indices, Minima, State, box_newton, descend
+from rlscale.laws.surface_law import Frame, SurfaceLaw
+from rlscale.marquardt import Indices, Minima, descend
+from rlscale.surface_fit import Surface, SurfaceFit
+from rlscale.surface_residuals import (
+    Loss,
+    Pieces,
+    Points,
+    SurfaceResiduals,
+    condensed,
+    frames_of,
+    pieces_of,
+    points_of,
+)
 
 SURFACE_LAWS: dict[str, SurfaceLaw] = {
     law.name: law for law in (BaseLevel(), SmoothLevel(), Sigmoid(), JointSigmoid(), Additive(), Decomposition())
 }
-_LN10 = float(np.log(10.0))
-_LEAST = 1e-12
+"""The laws of the whole surface by name."""
+
+_ROUGH = {"tolerance": 1e-4, "rounds": 25}
+_EXACT = {"tolerance": 1e-13, "rounds": 100, "second_order": True}
+_AT_ONCE = 1_000_000  # starts times points that are stepped together, for the memory's sake
 
 
-@dataclass(frozen=True)
-class Part:
-    frame: Frame
-    sites: Sites
-    loss: Array
-    weight: Array
+def fit_surface(law: SurfaceLaw, curves: Curves, loss: Loss) -> SurfaceFit:
+    """Fit a law of the whole surface to points.
+
+    Args:
+        law: one of `SURFACE_LAWS`.
+        curves: the points; those without weight are left out.
+        loss: the space of the residuals: linear (L) or log (log10 L).
+
+    Raises:
+        UserError: the points do not determine the law's parameters, or a curve lacks the loss at step 0 that it needs.
+    """
+    points = points_of(curves)
+    _check_base_loss(law, curves)
+    frames = frames_of(points, by_size=law.by_size)
+    bounds = np.array([[coordinate[1:] for coordinate in law.coordinates(frame)] for frame in frames])
+    free = bounds[:, :, 0] < bounds[:, :, 1]
+    _check_enough(law, frames, points, free)
+    search = _search(law, loss, points, frames, bounds)
+    residuals = SurfaceResiduals(law, loss, search.pieces, range(len(frames)), bounds[:, :, 0], bounds[:, :, 1])
+    at_best = residuals.at(search.best.points, np.arange(len(frames))).residuals
+    names = _names(law, frames)
+    parameters = _parameters(law, frames, search.best.points, names)
+    return SurfaceFit(
+        law=law.name,
+        formula=law.formula,
+        source=law.source,
+        loss=loss,
+        parameters=parameters,
+        degrees_of_freedom=int(free.sum()),
+        points=int(points.loss.size),
+        **_goodness(points, loss, at_best[search.pieces.weight > 0]),
+        starts=_starts(law, frames, search, names),
+        notes=_notes(law, frames, parameters, search.best),
+        _surface=Surface(law, frames, search.best.points, _base_losses(curves)),
+    )
 
 
-class Residuals:
-    def __init__(self, law, loss, parts, problem, lower, upper):
-        self.law, self.loss, self.problem = law, loss, problem
-        self.lower, self.upper = lower[:, law.shapes :], upper[:, law.shapes :]
-        length = max(p.loss.size for p in parts)
+class _Search(NamedTuple):
+    """The points in their pieces; by start its piece, first point and end; and the end of the best start by piece."""
 
-        def pad(vs, fill):
-            out = np.full((len(vs), length), fill)
-            for row, v in zip(out, vs):
-                row[: v.size] = v
-            return out
+    pieces: Pieces
+    piece: Indices
+    begun: Array
+    ends: Minima
+    best: Minima
 
-        self.sites = Sites(
-            *(
-                pad([np.broadcast_to(np.ravel(p.sites[i]), p.loss.shape) for p in parts], 0.0 if i < 3 else 1.0)
-                for i in range(4)
-            )
+
+def _search(law: SurfaceLaw, loss: Loss, points: Points, frames: tuple[Frame, ...], bounds: Array) -> _Search:
+    few = condensed(points)
+    coarse = pieces_of(few if 2 * few.loss.size <= points.loss.size else points, frames, by_size=law.by_size)
+    shapes = [law.guesses(frame, *coarse.of(index)) for index, frame in enumerate(frames)]
+    piece = np.repeat(np.arange(len(frames)), [len(rows) for rows in shapes])
+    lower, upper = bounds[piece, :, 0], bounds[piece, :, 1]
+    residuals = SurfaceResiduals(law, loss, coarse, piece, lower, upper)
+    begun = residuals.start(np.clip(np.concatenate(shapes), lower[:, : law.shapes], upper[:, : law.shapes]))
+    ends = descend(residuals, begun, lower, upper, residuals.zero, **_ROUGH)
+    pieces = pieces_of(points, frames, by_size=law.by_size)
+    chunks = np.array_split(np.arange(piece.size), -(-piece.size * pieces.loss.shape[1] // _AT_ONCE))
+    parts = []
+    for rows in (chunk for chunk in chunks if chunk.size):
+        residuals = SurfaceResiduals(law, loss, pieces, piece[rows], lower[rows], upper[rows])
+        parts.append(descend(residuals, ends.points[rows], lower[rows], upper[rows], residuals.zero, **_ROUGH))
+    ends = Minima(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    # Of starts that end alike the first is taken, so that rounding does not choose.
+    alike = [ends.sse <= ends.sse[piece == index].min() * (1 + 1e-6) for index in range(len(frames))]
+    first = np.array([np.flatnonzero(near & (piece == index))[0] for index, near in enumerate(alike)])
+    residuals = SurfaceResiduals(law, loss, pieces, piece[first], lower[first], upper[first])
+    best = descend(residuals, ends.points[first], lower[first], upper[first], residuals.zero, **_EXACT)
+    return _Search(pieces, piece, begun, ends, best)
+
+
+def _check_base_loss(law: SurfaceLaw, curves: Curves) -> None:
+    if law.base_loss != "needed":
+        return
+    without = [key for key, base in zip(curves.keys, curves.base_loss, strict=True) if np.isnan(base)]
+    if without:
+        raise UserError(f"{law.name} needs the loss at step 0 of every curve; {without[0]} has none")
+    if np.ptp(curves.base_loss) == 0:
+        raise UserError(f"{law.name} needs base models that differ in the loss at step 0; all have {curves.base_loss[0]}")
+
+
+def _check_enough(law: SurfaceLaw, frames: tuple[Frame, ...], points: Points, free: npt.NDArray[np.bool_]) -> None:
+    """Refuse fewer sizes, or fewer places (N, X), than the parameters need."""
+    sizes = np.unique(points.params)
+    if sizes.size < law.sizes_needed:
+        raise UserError(f"{law.name} needs at least {law.sizes_needed} sizes; the points have {sizes.size}")
+    for frame, needed in zip(frames, free.sum(axis=1).tolist(), strict=True):
+        own = np.isin(points.params, frame.params)
+        places = np.unique(np.stack([points.params[own], points.log10_x[own]]), axis=1).shape[1]
+        if places < needed:
+            whose = f" for params {int(frame.params[0])}" if law.by_size else ""
+            raise UserError(f"{law.name} needs points at {needed} or more different X{whose}; there are {places}")
+
+
+def _names(law: SurfaceLaw, frames: tuple[Frame, ...]) -> list[list[str]]:
+    """Return the names of the parameters by frame."""
+    suffixes = [f"[{int(frame.params[0])}]" if law.by_size else "" for frame in frames]
+    return [
+        [coordinate.parameter.name + suffix for coordinate in law.coordinates(frame)]
+        for frame, suffix in zip(frames, suffixes, strict=True)
+    ]
+
+
+def _parameters(law: SurfaceLaw, frames: tuple[Frame, ...], points: Array, names: list[list[str]]) -> dict[str, Any]:
+    """Return the free parameters in natural units, with bounds and which of them binds."""
+    parameters = {}
+    for frame, point, own in zip(frames, points, names, strict=True):
+        for coordinate, name, value in zip(law.coordinates(frame), own, law.natural(point, frame), strict=True):
+            parameter = coordinate.parameter
+            if coordinate.lower < coordinate.upper:
+                hit = _bound_hit(value, parameter)
+                parameters[name] = {
+                    "estimate": _number(value if hit is None else getattr(parameter, hit)),
+                    "unit": parameter.unit,
+                    "lower": _number(parameter.lower),
+                    "upper": _number(parameter.upper),
+                    "bound_hit": hit,
+                }
+    return parameters
+
+
+def _bound_hit(value: float, parameter: Parameter) -> str | None:
+    """Return the bound within a millionth of which a value lies; a bound of 0 counts in units of the other one."""
+    for name, bound, other in (("lower", parameter.lower, parameter.upper), ("upper", parameter.upper, parameter.lower)):
+        scale = abs(bound) or (abs(other) if np.isfinite(other) else 0.0)
+        if np.isfinite(bound) and abs(value - bound) <= 1e-6 * scale:
+            return name
+    return None
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _starts(
+    law: SurfaceLaw, frames: tuple[Frame, ...], search: _Search, names: list[list[str]]
+) -> list[dict[str, Any]]:
+    rows = zip(search.piece, search.begun, search.ends.sse.tolist(), search.ends.converged.tolist(), strict=True)
+    return [
+        {
+            "start": dict(zip(names[piece], map(_number, law.natural(point, frames[piece])), strict=True)),
+            "sse": sse,
+            "converged": converged,
+        }
+        for piece, point, sse, converged in rows
+    ]
+
+
+def _goodness(points: Points, loss: Loss, residual: Array) -> dict[str, Any]:
+    """Return the sum of squares and the R², pooled and within the curves of each size."""
+    observed, weight = points.loss if loss == "linear" else np.log10(points.loss), points.weight
+    first = np.flatnonzero(np.diff(points.curve, prepend=-1))
+
+    def by_curve(values: Array) -> Array:
+        return np.asarray(np.add.reduceat(values, first))
+
+    mean = by_curve(weight * observed) / by_curve(weight)
+    within = observed - np.repeat(mean, np.diff(np.append(first, observed.size)))
+    around = observed - np.sum(weight * observed) / np.sum(weight)
+    # Values that are all equal differ from their mean by rounding only.
+    nothing = (1e-14 * np.abs(observed).max()) ** 2 * weight.sum()
+    sse, total = float(np.sum(residual**2)), float(np.sum(weight * around**2))
+    r2_within: dict[str, float | None] = {}
+    for size in np.unique(points.size):
+        own = points.size == size
+        spread = float(np.sum((weight * within**2)[own]))
+        r2 = 1.0 - float(np.sum(residual[own] ** 2)) / spread if spread > nothing else None
+        r2_within[str(int(points.params[own][0]))] = r2
+    return {"sse": sse, "r2_pooled": 1.0 - sse / total if total > nothing else None, "r2_within": r2_within}
+
+
+def _notes(law: SurfaceLaw, frames: tuple[Frame, ...], parameters: dict[str, Any], best: Minima) -> list[str]:
+    idle = [name for name, parameter in parameters.items() if parameter["estimate"] is None]
+    notes = [f"without effect on the fitted loss, so without an estimate: {', '.join(idle)}"] if idle else []
+    if law.base_loss == "used" and any(frame.base_loss is not None for frame in frames):
+        notes.append("the loss at the start is the curve's own at step 0 where that is known, not a parameter")
+    if not best.converged.all():
+        notes.append(
+            "the least squares is not settled to rounding: the sum of squares hardly depends on some parameter"
         )
-        self.observed = pad([p.loss for p in parts], 1.0)
-        self.root = np.sqrt(pad([p.weight for p in parts], 0.0))
-        if loss == "log":
-            self.y = np.log10(self.observed)
-        else:
-            self.y = self.observed
-        if law.link == "log":
-            self.z = np.log10(self.observed)
-            self.lroot = self.root * (1 if loss == "log" else self.observed)
-        else:
-            self.z = self.observed
-            self.lroot = self.root * (1 if loss == "linear" else 1 / self.observed)
-        self.exact = law.link == loss
-
-    def _at(self, rows):
-        if len(self.observed) == 1:
-            return slice(0, 1), self.sites
-        at = self.problem[rows]
-        return at, Sites(*(v[at] for v in self.sites))
-
-    def at(self, points, rows, closed=None):
-        at, sites = self._at(rows)
-        shape, c = points[:, : self.law.shapes], points[:, self.law.shapes :]
-        basis = self.law.basis(shape, sites)
-        f = np.matmul(c[:, None, :], basis)[:, 0, :]
-        if self.exact or closed:
-            w = self.lroot[at]
-            b = basis * w[:, None, :]
-            r = w * (self.z[at] - f)
-            step = box_newton(
-                np.matmul(b, b.transpose(0, 2, 1)),
-                np.matmul(b, r[:, :, None])[:, :, 0],
-                self.lower[rows] - c,
-                self.upper[rows] - c,
-            )
-            new = np.clip(c + step, self.lower[rows], self.upper[rows])
-            f = f + np.matmul((new - c)[:, None, :], basis)[:, 0, :]
-            c = new
-        points = np.concatenate([shape, c], axis=1)
-        m, rate = self.model(f)
-        r = self.root[at] * (self.y[at] - m)
-        J = np.concatenate([self.law.tangent(shape, c, sites), basis], axis=1)
-        J *= (self.root[at] if rate is None else self.root[at] * rate)[:, None, :]
-        return State(points, r, J)
-
-    def model(self, f):
-        if self.exact:
-            return f, None
-        if self.law.link == "log":
-            m = 10.0 ** np.minimum(f, 5.0)
-            return m, m * _LN10
-        f = np.maximum(f, _LEAST)
-        return np.log10(f), 1 / (f * _LN10)
+    return notes
 
 
-def parts_of(law, curves):
-    log10_x = curves.log10_x + np.repeat(curves.mean_log10_x, curves.counts)
-    params = np.repeat(curves.params, curves.counts)
-    base = np.repeat(curves.base_loss, curves.counts)
-    size = np.repeat(curves.size, curves.counts)
-    out = []
-    for s in np.unique(size) if law.by_size else [None]:
-        sel = size == s if s is not None else np.ones(size.size, bool)
-        cs = curves.size == s if s is not None else np.ones(curves.size.size, bool)
-        sizes = np.unique(params[sel])
-        x = log10_x[sel]
-        mx = x.mean()
-        bl = curves.base_loss[cs]
-        frame = Frame(
-            tuple(sizes),
-            float(np.log10(sizes).mean()),
-            float(mx),
-            (float(x.min() - mx), float(x.max() - mx)),
-            None if np.isnan(bl).any() else float(bl.mean()),
-        )
-        out.append(Part(frame, frame.sites(params[sel], x, base[sel]), curves.loss[sel], curves.weight[sel]))
-    return out
-
-
-def fit_proto(law, curves, loss, rounds=40, tol=1e-6, verbose=False):
-    parts = parts_of(law, curves)
-    coords = [law.coordinates(p.frame) for p in parts]
-    lo = np.array([[(c.bounds or (c.parameter.lower, c.parameter.upper))[0] for c in cs] for cs in coords])
-    hi = np.array([[(c.bounds or (c.parameter.lower, c.parameter.upper))[1] for c in cs] for cs in coords])
-    # scale-like coefs
-    shapes = [law.guesses(p.frame, p.sites, p.loss) for p in parts]
-    prob = np.repeat(np.arange(len(parts)), [len(s) for s in shapes])
-    starts = np.concatenate([np.concatenate(shapes), np.zeros((prob.size, lo.shape[1] - law.shapes))], axis=1)
-    lo, hi = lo[prob], hi[prob]
-    starts = np.clip(starts, lo, hi)
-    R = Residuals(law, loss, parts, prob, lo, hi)
-    rows = np.arange(prob.size)
-    starts = R.at(R.at(starts, rows, True).points, rows, True).points
-    floor = np.full(prob.size, 1e-28 * np.einsum("rp,rp->r", R.root * R.y, R.root * R.y).max())
-    m = descend(R, starts, lo, hi, tolerance=tol, floor=floor, rounds=rounds)
-    best = np.array([rows[prob == i][np.argmin(m.sse[prob == i])] for i in range(len(parts))])
-    R2 = Residuals(law, loss, parts, np.arange(len(parts)), lo[best], hi[best])
-    f = descend(R2, m.points[best], lo[best], hi[best], tolerance=1e-13, floor=floor[best], rounds=200)
-    return parts, m, f, prob
+def _base_losses(curves: Curves) -> dict[str, float]:
+    """Return the known losses at step 0 by curve, and their mean by size."""
+    known = ~np.isnan(curves.base_loss)
+    sizes = curves.sizes[curves.size]
+    means = {str(size): float(curves.base_loss[known & (sizes == size)].mean()) for size in np.unique(sizes[known])}
+    return means | {key: float(base) for key, base in zip(curves.keys, curves.base_loss, strict=True) if not np.isnan(base)}

@@ -16,12 +16,12 @@ import pandas as pd
 
 from rlscale.curve_points import arrange, select_points
 from rlscale.errors import UserError
-from rlscale.fit import Loss, Predictor
+from rlscale.fit import X_COLUMN, Loss, Predictor
 from rlscale.forecast import Forecast, forecast_split
-from rlscale.forecast_scores import in_space, r2
 from rlscale.law_fits import LAWS, Fitter
-from rlscale.misfit_bands import BAND_LEVELS, Band, fitted_loss, misfit_band
-from rlscale.protocols import SEEN_POINTS, X_COLUMN, Protocol, Setting, Split, Training, label, size_splits, time_split
+from rlscale.misfit_bands import BAND_LEVELS, Band
+from rlscale.protocols import SEEN_POINTS, Protocol, Setting, Split, Training, label, size_splits, time_split
+from rlscale.slope_bands import forecast_band
 
 SIZE_PROTOCOLS: tuple[Protocol, ...] = ("blind-size", "early-size", "refit-level")
 FRACTIONS = (0.2, 0.3, 0.5, 0.7)
@@ -99,7 +99,7 @@ def run_tournament(
     loss: Loss,
     laws: Mapping[str, Fitter] | None = None,
     seen: int = SEEN_POINTS,
-    band: Band = misfit_band,
+    band: Band = forecast_band,
 ) -> Tournament:
     """Score every law and naive rule under every protocol and training set.
 
@@ -256,18 +256,14 @@ def _pooled(made: pd.DataFrame) -> dict[str, float]:
 def _goodness(points: pd.DataFrame, x: Predictor, loss: Loss, laws: Mapping[str, Fitter]) -> Iterator[dict[str, Any]]:
     """Yield R² of each law fitted to the whole table: pooled, and within its curves as the mean over sizes."""
     curves = arrange(select_points(points, max_params=None, first_steps=None), x=X_COLUMN[x])
-    observed = in_space(curves.loss, loss)
-    size = np.repeat(curves.size, curves.counts)
-    centred = observed - np.repeat(curves.by_curve(observed) / curves.counts, curves.counts)
     for law, fitter in laws.items():
         try:
-            residual = observed - in_space(fitted_loss(fitter(curves, loss), curves), loss)
+            fit = fitter(curves, loss).to_json()
         except UserError:
             continue
-        within = [r2(centred[size == one], residual[size == one]) for one in range(curves.sizes.size)]
-        known = [value for value in within if value is not None]
-        pooled = r2(observed - observed.mean(), residual)
-        yield {"x": x, "law": law, "r2_pooled": pooled, "r2_within": float(np.mean(known)) if known else None}
+        within = [value for value in fit["r2_within"].values() if value is not None]
+        mean = float(np.mean(within)) if within else None
+        yield {"x": x, "law": law, "r2_pooled": fit["r2_pooled"], "r2_within": mean}
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

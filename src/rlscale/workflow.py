@@ -11,12 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rlscale.config import find_study, load_grid, load_study, shipped_studies
+from rlscale.config import find_study, load_grid, load_ladder, load_study, shipped_studies
 from rlscale.errors import UserError
 from rlscale.files import write_if_changed
 from rlscale.grid import Grid, Run
 from rlscale.identity import RUN_ATTRIBUTES, Coordinates
-from rlscale.paths import StudyPaths, record_of
+from rlscale.ladder import HubLadder
+from rlscale.paths import LADDERS, StudyPaths, record_of
 from rlscale.provenance import STAGE_VERSION
 from rlscale.study import PublishedStudy, TrainedStudy
 
@@ -72,7 +73,11 @@ class OpenStudy:
     def targets(self) -> list[str]:
         """Return the files that make the study complete."""
         figures = [self.paths.figure(name, suffix) for name in self.figures for suffix in ("svg", "png")]
-        return [str(path) for path in (self.paths.curves_csv, self.paths.fit, *figures)]
+        return [str(path) for path in (*self._results(), *figures)]
+
+    def _results(self) -> tuple[Path, ...]:
+        paths = self.paths
+        return (paths.curves_csv, paths.fit, paths.ranking, paths.sensitivity, paths.findings)
 
     def training_inputs(self, run_id: str) -> dict[str, str]:
         """Return what training a run needs: its cell, the record of its base, its problems."""
@@ -91,6 +96,43 @@ class OpenStudy:
         runs = self._runs()
         tables = [str(path(run_id)) for run_id in runs for path in (self.paths.scores, self.paths.steps)]
         return [spec, *tables]
+
+    def law_inputs(self) -> list[str]:
+        """Return what the law is fitted on; the scores of problems too, where runs were evaluated here."""
+        needed = [self.paths.spec("study", "law"), self.paths.curves]
+        if self.study.law.intervals != "none":
+            needed += [self.paths.problem_scores(run_id) for run_id in self._runs()]
+        return list(map(str, needed))
+
+    def findings_inputs(self) -> list[str]:
+        """Return what the study's claims are tested on."""
+        needed = [str(path) for path in (self.paths.spec("study", "findings"), self.paths.curves, self.paths.fit)]
+        reuse = self.study.reuse if isinstance(self.study, PublishedStudy) else None
+        return [*needed, reuse] if reuse else needed
+
+    def _measure(self) -> dict[str, object]:
+        """Return which score test loss is made of."""
+        if not isinstance(self.study, TrainedStudy):
+            raise TypeError("published points do not say what they measure")
+        return {"suite": self.study.evaluation.suites[0], "mode": self.study.evaluation.primary}
+
+    def _non_embedding(self) -> dict[str, int] | None:
+        """Return the parameters without embeddings by nominal size, where a ladder of downloaded models gives them."""
+        ladder = load_ladder(LADDERS / f"{self.study.ladder}.yaml") if self.study.ladder else None
+        if not isinstance(ladder, HubLadder):
+            return None
+        return {str(model.params): model.non_embedding_params for model in ladder.models.values()}
+
+    def _findings_spec(self) -> dict[str, object]:
+        law = self.study.law
+        reuse = self.study.reuse if isinstance(self.study, PublishedStudy) else None
+        return {
+            "x": list(law.x),
+            "loss": law.loss[0],
+            "first_step": law.first_step,
+            "reuse": reuse,
+            "scores": self.grid is not None,
+        }
 
     def _runs(self) -> dict[str, Run]:
         return self.grid.runs if self.grid else {}
@@ -123,7 +165,9 @@ class OpenStudy:
 
     def _specs(self) -> Iterator[tuple[Path, object]]:
         law = self.study.law.model_dump(mode="json", exclude={"gates", "block"}) | {"block": self._block()}
-        yield self.paths.spec("study", "law"), law
+        measure = self._measure() if self.grid else None
+        yield self.paths.spec("study", "law"), law | {"measure": measure, "non_embedding_params": self._non_embedding()}
+        yield self.paths.spec("study", "findings"), self._findings_spec()
         for name, figure in self.figures.items():
             yield self.paths.spec("figures", name), figure
         if isinstance(self.study, PublishedStudy):
@@ -134,11 +178,7 @@ class OpenStudy:
     def _training_specs(self, study: TrainedStudy, grid: Grid) -> Iterator[tuple[Path, object]]:
         yield self.paths.spec("study", "suites"), grid.suites
         yield self.paths.spec("study", "evaluation"), {"evaluator": study.evaluator, "settings": grid.evaluation}
-        measure = {
-            "suite": study.evaluation.suites[0],
-            "mode": study.evaluation.primary,
-            "gates": study.law.gates.model_dump(mode="json"),
-        }
+        measure = self._measure() | {"gates": study.law.gates.model_dump(mode="json")}
         runs = [{"run": run.run_id, **_attributes(run)} for run in grid.runs.values()]
         yield self.paths.spec("study", "curves"), {"kind": "trained", "measure": measure, "runs": runs}
         for pool in grid.pools.values():

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rlscale.errors import UserError
-from rlscale.fit import fit_points
+from rlscale.fit import X_COLUMN, fit_points
 from rlscale.points import read_points
 from rlscale.sensitivity import Variation, sensitivity
 
@@ -24,6 +24,9 @@ NON_EMBEDDING = {
     32_000_000_000: 31_000_000_000,
     72_000_000_000: 70_000_000_000,
 }
+
+
+SAYS = "weights from standard errors need a positive test_loss_se at every point"
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,18 @@ def test_rows_are_the_fits_that_they_say(published: pd.DataFrame, rows: list[Var
         assert found.k_max == pytest.approx(fit.k_max, rel=1e-9)
         assert found.n_0_params == pytest.approx(fit.n_0, rel=1e-9)
         assert found.k_max_change_percent == pytest.approx(100 * (fit.k_max / reference.k_max - 1))
+        if choice != "count of parameters":
+            ahead = from_three_points(published, float(fit.slope(72e9)), X_COLUMN[fit.x])
+            assert found.forecast_test_loss_at_end == pytest.approx(ahead, rel=1e-9)
+
+
+def from_three_points(points: pd.DataFrame, k: float, x: str) -> float:
+    """Return the loss of 72B at its end, from the slope and the level of its first three points."""
+    own = points[points["params"] == 72_000_000_000].sort_values("step")
+    log10_x, log10_loss = np.log10(own[x].to_numpy()), np.log10(own["test_loss"].to_numpy())
+    level = np.mean(log10_loss[:3] + k * log10_x[:3])
+    end = own["step"].to_numpy() > 0.9 * own["step"].max()
+    return float(np.mean(10 ** (level - k * log10_x[end])))
 
 
 def test_the_full_ledger_takes_the_place_of_compute_where_there_is_one() -> None:
@@ -142,7 +157,7 @@ def test_weights_follow_the_standard_errors() -> None:
     assert found.n_0_params == pytest.approx(unspoiled.n_0_params, rel=1e-4)
     none = points.assign(test_loss_se=0.0)
     refused = row(sensitivity(none, x="samples", loss="linear"), "weights", "by standard error")
-    assert (refused.k_max, refused.reason) == (None, "some point has no positive test_loss_se")
+    assert (refused.k_max, refused.reason) == (None, f"points: {SAYS}")
 
 
 def test_a_choice_that_leaves_too_little_says_so() -> None:

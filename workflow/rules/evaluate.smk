@@ -24,6 +24,7 @@ rule grade:
         suites="results/{study}/data/suites.parquet",
     output:
         "results/{study}/runs/{run}/scores.parquet",
+        "results/{study}/runs/{run}/problem_scores.parquet",
         record="results/{study}/runs/{run}/scores.parquet.record.json",
     log:
         "results/{study}/logs/grade/{run}.log",

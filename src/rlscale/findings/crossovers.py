@@ -15,7 +15,7 @@ from rlscale.findings.finding import Claim, Effect, Outcome, size_name, span, un
 from rlscale.findings.runs import Run, loss_at, readings
 from rlscale.laws import Array
 
-_GRID = 61  # values of compute at which the means of two sizes are compared
+_GRID = 41  # values of compute at which the means of two sizes are compared
 _CLAIM = Claim(
     "crossovers",
     "The curves cross: at small compute a smaller model is ahead of a larger one.",
@@ -69,8 +69,8 @@ def crossovers(runs: Sequence[Run]) -> Outcome:
         high,
     )
     evidence = (
-        f"the clearest of {len(known)} neighbouring pairs has a ratio of {effect.estimate:.3f} {span(effect)}, for all "
-        f"pairs at once ({'; '.join(pair.story for pair in pairs)}); {best.estimate.note}"
+        f"The clearest of {len(known)} neighbouring pairs has a ratio of {effect.estimate:.3f} {span(effect)}, for all "
+        f"pairs at once ({'; '.join(pair.story for pair in pairs)}); {best.estimate.note}."
     )
     tested = best.estimate.between_runs
     ahead = len(known) * 2 * best.estimate.above(0.0) if tested else 1.0
@@ -100,9 +100,18 @@ def _compare(runs: Sequence[Run], smaller: int, larger: int) -> _Pair | None:
         return None
     grid = np.linspace(low, high, _GRID)
     lead = _mean_loss(chosen, larger, grid) - _mean_loss(chosen, smaller, grid)
+    names = tuple(item.run.name for item in items)
+    return _Pair(smaller, larger, low, high, estimate, _first_loss(lead, grid), names)
+
+
+def _first_loss(lead: Array, grid: Array) -> float | None:
+    """Return where a lead is first lost, between two places of the grid; None where it never is."""
     lost = np.flatnonzero(lead[1:] <= 0)
-    overtakes = float(grid[1 + lost[0]]) if lost.size else None
-    return _Pair(smaller, larger, low, high, estimate, overtakes, tuple(item.run.name for item in items))
+    if not lost.size:
+        return None
+    before, after = lead[lost[0]], lead[lost[0] + 1]
+    share = before / (before - after) if before > after else 0.0
+    return float(grid[lost[0]] + share * (grid[1] - grid[0]))
 
 
 def _mean_loss(runs: Sequence[Run], params: int, grid: Array) -> Array:

@@ -6,7 +6,7 @@ arm, another error stands in and is named: the scatter of sizes (or levels) arou
 models of the study's replicated sizes, and last the steps within the runs, which know nothing of other runs.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,6 +20,7 @@ LEVEL = 0.9
 """Level of every interval."""
 
 _MANY = 1000  # repetitions beyond which more of them is no advice
+_ROUNDING = 1e-9  # errors below this, in log10 loss, are rounding
 
 Basis = Literal["replicates", "scatter", "borrowed", "within"]
 Contrast = Sequence[tuple[float, Reading]]
@@ -82,7 +83,7 @@ class Estimate:
 
         The error shrinks with the root of the number, and the t quantile with its degrees of freedom.
         """
-        for number in range(self.units + 1, _MANY + 1):
+        for number in range(self.units + 1, _MANY + 1) if distance > 0 else ():
             reach = float(stdtrit(self._freedom_of(number), 1 - alpha / 2)) * self.error * np.sqrt(self.units / number)
             if reach <= distance:
                 return number
@@ -96,18 +97,17 @@ class Estimate:
         return number - 1
 
     def _distance(self, limit: float) -> float:
-        if self.error > 0:
-            return (self.value - limit) / self.error
-        return float(np.sign(self.value - limit)) * np.inf if self.value != limit else 0.0
+        return (self.value - limit) / max(self.error, _ROUNDING)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How far readings of one kind scatter between base models of a size, pooled over sizes."""
+    """How far readings of one kind scatter between units (base models) of a size, pooled over sizes."""
 
     sd: float
     freedom: int
     sizes: int
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class _Cells:
     params: Array
     unit: Array
     value: Array
-    within: Array
+    readings: tuple[Sequence[Reading], ...]
     word: str
 
     @property
@@ -147,19 +147,19 @@ def _cells(items: Sequence[Reading]) -> _Cells:
         params=np.array([key[0] for key in keys], dtype=np.float64),
         unit=np.array([key[1] for key in keys], dtype=np.float64),
         value=np.array([np.mean([item.value for item in grouped[key]]) for key in keys]),
-        within=np.array([np.mean([item.within[0] for item in grouped[key]]) / len(grouped[key]) for key in keys]),
+        readings=tuple(grouped[key] for key in keys),
         word="base models" if several else "training seeds",
     )
 
 
 def spread(items: Sequence[Reading]) -> Spread | None:
-    """Return the spread between base models of one size; None where fewer than two degrees of freedom tell it."""
+    """Return the spread between units of one size; None where fewer than two degrees of freedom tell it."""
     cells = _cells(items) if items else None
     if cells is None or cells.freedom < 2:
         return None
     off = cells.value - cells.means[np.searchsorted(cells.sizes, cells.params)]
     repeated = sum(int((cells.params == size).sum() > 1) for size in cells.sizes)
-    return Spread(float(np.sqrt(off @ off / cells.freedom)), cells.freedom, repeated)
+    return Spread(float(np.sqrt(off @ off / cells.freedom)), cells.freedom, repeated, cells.word)
 
 
 def over_sizes(
@@ -190,14 +190,18 @@ def over_sizes(
     counts = np.array([int((cells.params == size).sum()) for size in sizes])
     if cells.freedom >= 2:
         value, error, freedom = _replicated(cells, weights, paired=paired)
-        note = f"error from the spread of {counts.min()} to {counts.max()} {cells.word} a size ({freedom} df)"
-        note = note.replace(f"{counts.min()} to {counts.min()} ", f"{counts.min()} ")
+        each = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+        note = f"error from the spread of {each} {cells.word} a size ({freedom} df)"
         return Estimate(value, error, freedom, int(counts.min()), f"{cells.word} a size", "replicates", note)
     value = float(weights @ means)
     if sizes.size > len(columns):
         return _scattered(value, design, means, "sizes")
-    error = float(np.sqrt(np.sum(weights**2 * cells.within)))
-    return _within(value, error, items)
+    # Without two degrees of freedom a size may still have two units; they are averaged, and so are their steps' errors.
+    shares = weights[np.searchsorted(sizes, cells.params)] / counts[np.searchsorted(sizes, cells.params)]
+    terms = [
+        (share / len(own), item) for share, own in zip(shares.tolist(), cells.readings, strict=True) for item in own
+    ]
+    return _within(value, terms)
 
 
 def over_levels(levels: Array, items: Sequence[Reading]) -> Estimate:
@@ -212,8 +216,8 @@ def over_blocks(contrasts: Sequence[Contrast], borrowed: Spread | None, *, unit:
 
     Args:
         contrasts: one a block, all of the same meaning.
-        borrowed: the spread that stands in where there is one block; twice that of a pair of runs from one base, since
-            what they share does not cancel from it.
+        borrowed: the spread that stands in where there is one block. It is taken as if the arms had different base
+            models, which overstates the error: what arms of one base model share cancels from their difference.
         unit: what a block is, for example "base models".
     """
     values = np.array([sum(weight * item.value for weight, item in contrast) for contrast in contrasts])
@@ -230,12 +234,11 @@ def over_blocks(contrasts: Sequence[Contrast], borrowed: Spread | None, *, unit:
         error = borrowed.sd * float(np.sqrt(sum(total**2 for total in by_run.values())))
         plural = "s" if borrowed.sizes > 1 else ""
         note = (
-            f"one run an arm: the spread between base models of {borrowed.sizes} replicated size{plural} stands in for "
-            f"its error (sd {borrowed.sd:.3g}, {borrowed.freedom} df)"
+            f"one run an arm: the spread between {borrowed.unit} of {borrowed.sizes} replicated size{plural} stands in "
+            f"for the error (sd {borrowed.sd:.3g}, {borrowed.freedom} df)"
         )
-        return Estimate(value, error, borrowed.freedom, 1, "base models an arm", "borrowed", note)
-    error = float(np.sqrt(sum(weight**2 * item.within[0] for weight, item in terms)))
-    return _within(value, error, [item for _, item in terms])
+        return Estimate(value, error, borrowed.freedom, 1, f"{borrowed.unit} an arm", "borrowed", note)
+    return _within(value, terms)
 
 
 def _replicated(cells: _Cells, weights: Array, *, paired: bool) -> tuple[float, float, int]:
@@ -266,11 +269,12 @@ def _scattered(value: float, design: Array, means: Array, word: str) -> Estimate
     return Estimate(value, error, freedom, means.size, word, "scatter", note)
 
 
-def _within(value: float, error: float, items: Iterable[Reading]) -> Estimate:
-    freedom = min(item.within[1] for item in items)
+def _within(value: float, terms: Contrast) -> Estimate:
+    freedom = min(item.within[1] for _, item in terms)
+    error = float(np.sqrt(sum(weight**2 * item.within[0] for weight, item in terms)))
     note = (
         "one run an arm: the interval is of the steps within these runs only, the variation between runs is not in it"
         if freedom
         else "one run an arm, and too few steps for an interval"
     )
-    return Estimate(value, error if freedom else float("nan"), freedom, 1, "runs an arm", "within", note)
+    return Estimate(value, error, freedom, 1, "runs an arm", "within", note)

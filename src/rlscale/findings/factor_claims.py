@@ -146,7 +146,7 @@ def variants_alike(runs: Sequence[Run]) -> Outcome:
     low, high = replace(rest, value=ratio).bounds()
     effect = Effect("slope of instruct over slope of base", "ratio", ratio, low, high)
     evidence = (
-        f"mean k is {means['instruct']:.3g} for instruct and {means['base']:.3g} for base, a ratio of {ratio:.3g} "
+        f"Mean k is {means['instruct']:.3g} for instruct and {means['base']:.3g} for base, a ratio of {ratio:.3g} "
         f"{span(effect)}, against a margin of ±{VARIANT_MARGIN:g} around 1"
     )
     used = [item.run.name for contrast in contrasts for _, item in contrast]
@@ -187,7 +187,7 @@ def _trend(
         for level, group in block.items():
             values.setdefault(level, []).extend(item.value for item in readings(group, read))
     by_level = ", ".join(f"{np.mean(values[level]):.3g} at {level:g}" for level in sorted(values))
-    evidence = f"{shown.name} is {estimate.value:+.3g} {span(shown)} (by {factor}: {by_level})"
+    evidence = f"The {shown.name} is {estimate.value:+.3g} {span(shown)} (by {factor}: {by_level})"
     used = [item for contrast in contrasts for _, item in contrast]
     return directional(claim, estimate, shown, sign=sign, evidence=evidence, runs=names(used))
 

@@ -137,7 +137,7 @@ def directional(
     agrees = sign * estimate.value > 0
     return Outcome(
         claim,
-        f"{evidence}; {estimate.note}",
+        f"{evidence}; {estimate.note}.",
         effect,
         estimate,
         p_for=p if agrees else 1.0,
@@ -154,7 +154,7 @@ def equivalent(
     tested = estimate.freedom > 0
     return Outcome(
         claim,
-        f"{evidence}; {estimate.note}",
+        f"{evidence}; {estimate.note}.",
         effect,
         estimate,
         p_for=estimate.within(margin) if tested else 1.0,

@@ -1,6 +1,8 @@
 """Claims about data reuse: runs on fewer problems, each seen tau times as often, at equal steps."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -30,18 +32,15 @@ def harmless(runs: Sequence[Run]) -> Outcome:
     if not others:
         return untested(claim, _NONE)
     tests = {tau: _against(runs, blocks, least, tau, read) for tau in others}
-    passed: list[Any] = []
-    for tau, (estimate, _) in tests.items():
-        if not (estimate.freedom and estimate.below(HARM_MARGIN) < ALPHA):
-            break
-        passed.append(tau)
-    first, (estimate, contrasts) = passed[-1] if passed else others[0], tests[passed[-1] if passed else others[0]]
-    effect = _ratio(estimate, first, least)
+    passed = list(takewhile(lambda tau: tests[tau][0].freedom and tests[tau][0].below(HARM_MARGIN) < ALPHA, others))
+    shown = passed[-1] if passed else others[0]
+    estimate, contrasts = tests[shown]
+    effect = _ratio(estimate, shown, least)
     ratios = ", ".join(f"{10**found.value:.3f} at {tau:g}" for tau, (found, _) in tests.items())
-    star = f"tau* is {first:g}" if passed else f"no tau is shown to be harmless, not even {first:g}"
+    star = f"Tau* is {shown:g}" if passed else f"No tau is shown to be harmless, not even {shown:g}"
     evidence = (
         f"{star}: there the loss after {10 ** last_shared_step(blocks):,.0f} steps is {effect.estimate:.3f} times that "
-        f"of tau = {least:g} {span(effect)}, harmless below 1.05 (ratio by tau: {ratios}); {estimate.note}"
+        f"of tau = {least:g} {span(effect)}, harmless below 1.05 (ratio by tau: {ratios}); {estimate.note}."
     )
     start = tests[others[0]][0]
     return Outcome(
@@ -67,7 +66,7 @@ def harmful(runs: Sequence[Run]) -> Outcome:
     estimate, contrasts = _against(runs, blocks, least, most, read)
     effect = _ratio(estimate, most, least)
     evidence = (
-        f"at tau = {most:g} the loss after {10 ** last_shared_step(blocks):,.0f} steps is {effect.estimate:.3f} times "
+        f"At tau = {most:g} the loss after {10 ** last_shared_step(blocks):,.0f} steps is {effect.estimate:.3f} times "
         f"that of tau = {least:g} {span(effect)}"
     )
     used = [item.run.name for contrast in contrasts for _, item in contrast]
@@ -90,14 +89,10 @@ def steps_over_uniqueness(runs: Sequence[Run]) -> Outcome:
     if not others:
         return untested(claim, _NONE)
     last = last_shared_step(blocks)
-    gains: dict[Any, list[tuple[float, float]]] = {}
-    contrasts = []
-    for block in blocks:
-        parts = [part for tau in others if (part := _gains(block, least, tau, end, last)) is not None]
-        if parts:
-            contrasts.append([(weight / len(parts), item) for _, pair in parts for weight, item in pair[2]])
-            for tau, pair in parts:
-                gains.setdefault(tau, []).append(pair[:2])
+    by_block = [[gain for tau in others if (gain := _gain(block, least, tau, end, last))] for block in blocks]
+    contrasts = [
+        [(weight / len(gains), item) for gain in gains for weight, item in gain.contrast] for gains in by_block if gains
+    ]
     if not contrasts:
         why = f"No run of tau = {least:g} was scored as early as its last step divided by another tau of the study."
         return untested(claim, why)
@@ -110,10 +105,13 @@ def steps_over_uniqueness(runs: Sequence[Run]) -> Outcome:
         low,
         high,
     )
-    means = {tau: np.mean(pairs, axis=0) for tau, pairs in gains.items()}
+    pairs: dict[Any, list[tuple[float, float]]] = {}
+    for gain in (gain for gains in by_block for gain in gains):
+        pairs.setdefault(gain.tau, []).append(gain.pair)
+    means = {tau: np.mean(pairs[tau], axis=0) for tau in sorted(pairs)}
     by_tau = ", ".join(f"{steps:+.3f} and {unique:+.3f} at tau {tau:g}" for tau, (steps, unique) in means.items())
     evidence = (
-        f"the loss falls by {estimate.value:+.3g} in log10 per decade more from steps than from problems "
+        f"The loss falls by {estimate.value:+.3g} in log10 per decade more from steps than from problems "
         f"{span(effect)} (from steps and from problems, per decade: {by_tau})"
     )
     used = [item.run.name for contrast in contrasts for _, item in contrast]
@@ -128,7 +126,8 @@ def _levels(blocks: Sequence[Block]) -> tuple[Any, list[Any], Read]:
     def read(run: Run) -> Reading | None:
         return loss_at(run, "step", last)
 
-    return least, sorted({tau for block in blocks if least in block for tau in block if tau != least}), read
+    others = {tau for block in blocks for tau in block if contrast_of(block, {tau: 1.0, least: -1.0}, read)}
+    return least, sorted(others - {least}), read
 
 
 def _against(
@@ -144,24 +143,23 @@ def _ratio(estimate: Estimate, tau: Any, least: Any) -> Effect:
     return Effect(f"loss at tau = {tau:g} over loss at tau = {least:g}", "ratio", float(10**estimate.value), low, high)
 
 
-def _gains(
-    block: Block, least: Any, tau: Any, end: Read, last: float
-) -> tuple[Any, tuple[float, float, Contrast]] | None:
-    """Return the gains from steps and from problems, per decade of tau, and their difference as a contrast."""
+@dataclass(frozen=True)
+class _Gain:
+    """What one tau shows: the gains from steps and from problems, per decade of tau, and their difference."""
+
+    tau: Any
+    pair: tuple[float, float]
+    contrast: Contrast
+
+
+def _gain(block: Block, least: Any, tau: Any, end: Read, last: float) -> _Gain | None:
     if tau not in block or least not in block:
         return None
     decades = float(np.log10(tau / least))
-
-    def early(run: Run) -> Reading | None:
-        return loss_at(run, "step", last - decades)
-
-    parts = term(block[least], early, 1.0), term(block[tau], end, 1.0), term(block[least], end, 1.0)
-    if any(part is None for part in parts):
+    few_steps = term(block[least], lambda run: loss_at(run, "step", last - decades), 1 / decades)
+    reused, unique = term(block[tau], end, 1 / decades), term(block[least], end, 1 / decades)
+    if few_steps is None or reused is None or unique is None:
         return None
-    few_steps, reused, unique = (sum(weight * item.value for weight, item in part or ()) for part in parts)
-    contrast = [
-        (factor * weight / decades, item)
-        for factor, part in zip((1.0, -2.0, 1.0), parts, strict=True)
-        for weight, item in part or ()
-    ]
-    return tau, ((few_steps - reused) / decades, (reused - unique) / decades, contrast)
+    low, middle, high = (sum(weight * item.value for weight, item in part) for part in (few_steps, reused, unique))
+    contrast = [*few_steps, *((-2 * weight, item) for weight, item in reused), *unique]
+    return _Gain(tau, (low - middle, middle - high), contrast)

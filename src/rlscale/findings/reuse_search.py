@@ -108,7 +108,7 @@ class Profile:
         if beyond.size == 0:
             return None
         outside = float(beyond[0])
-        for _ in range(30):
+        for _ in range(24):
             middle = 0.5 * (inside + outside)
             inside, outside = (middle, outside) if self.squares(middle) <= limit else (inside, middle)
         return float(np.exp(inside))
@@ -140,7 +140,7 @@ def _golden(function: Callable[[float], float], low: float, high: float) -> floa
     share = (np.sqrt(5.0) - 1.0) / 2.0
     left, right = high - share * (high - low), low + share * (high - low)
     at_left, at_right = function(left), function(right)
-    for _ in range(40):
+    for _ in range(32):
         if at_left <= at_right:
             high, right, at_right = right, left, at_left
             left = high - share * (high - low)

@@ -179,7 +179,7 @@ def readings(runs: Iterable[Run], read: Callable[[Run], Reading | None]) -> list
 def falling(log10_x: Array, log10_loss: Array) -> float:
     """Return the slope k of least squares: how fast log10 L falls with log10 X."""
     centred = log10_x - log10_x.mean()
-    return float(-(centred @ log10_loss) / (centred @ centred))
+    return float(-(centred @ _change(log10_loss)) / (centred @ centred))
 
 
 def bend(log10_x: Array, log10_loss: Array) -> float:
@@ -195,7 +195,12 @@ def bend(log10_x: Array, log10_loss: Array) -> float:
     size = float(rest @ rest)
     if size <= 1e-12 * float(square @ square):
         return 0.0
-    return float(-2 * (rest @ log10_loss) / size * (log10_x.max() - log10_x.min()))
+    return float(-2 * (rest @ _change(log10_loss)) / size * (log10_x.max() - log10_x.min()))
+
+
+def _change(log10_loss: Array) -> Array:
+    """Return the change since the first point: exactly zero where the loss stays the same, and so is its slope."""
+    return log10_loss - log10_loss[0]
 
 
 def _level_at(place: float) -> Statistic:

@@ -61,7 +61,7 @@ def efficiency(runs: Sequence[Run], x: X) -> Outcome:
     means = _by_size(items)
     smallest, largest = min(means), max(means)
     evidence = (
-        f"k against {x} is {means[smallest]:.3g} at {size_name(smallest)} and {means[largest]:.3g} at "
+        f"The slope k against {x} is {means[smallest]:.3g} at {size_name(smallest)} and {means[largest]:.3g} at "
         f"{size_name(largest)} parameters: {estimate.value:+.3g} per tenfold N {span(effect)}"
     )
     return directional(_EFFICIENCY[x], estimate, effect, sign=1, evidence=evidence, runs=names(items))
@@ -87,7 +87,7 @@ def power_law(runs: Sequence[Run], x: X) -> Outcome:
     shares = ", ".join(f"{bends[size] / means[size]:+.2f} at {size_name(size)}" for size in means)
     decades = float(np.mean([np.ptp(item.log10_x) for item in items]))
     evidence = (
-        f"over {decades:.1f} decades of {x} the local slope changes by {ratio:+.2f} of itself {span(effect)}, against "
+        f"Over {decades:.1f} decades of {x} the local slope changes by {ratio:+.2f} of itself {span(effect)}, against "
         f"a margin of ±{BEND_MARGIN:g} ({shares} parameters)"
     )
     return equivalent(claim, estimate, effect, margin=BEND_MARGIN, evidence=evidence, runs=names(items))
@@ -110,7 +110,7 @@ def ceiling(runs: Sequence[Run]) -> Outcome:
     ends = _by_size(items)
     smallest, largest = min(ends), max(ends)
     evidence = (
-        f"after {10**shared:,.0f} samples the loss is {10 ** ends[smallest]:.3f} at {size_name(smallest)} and "
+        f"After {10**shared:,.0f} samples the loss is {10 ** ends[smallest]:.3f} at {size_name(smallest)} and "
         f"{10 ** ends[largest]:.3f} at {size_name(largest)} parameters: {estimate.value:+.3g} in log10 per tenfold N "
         f"{span(effect)}"
     )
@@ -128,7 +128,9 @@ def saturation(verdicts: Mapping[str, Mapping[str, Any]] | None, x: X) -> Outcom
         return untested(claim, f"No comparison of saturating and non-saturating laws in {x} was given.")
     found = verdicts[x]
     p_values = ", ".join(f"{law} p = {p:.3g}" for law, p in sorted(found.get("p_values", {}).items()))
-    evidence = f"{found['verdict']}: {found['reason']}" + (f" ({p_values})" if p_values else "")
+    evidence = f"The comparison of laws says {found['verdict']}: {found['reason']}" + (
+        f" ({p_values})" if p_values else ""
+    )
     return Outcome(
         claim,
         evidence,

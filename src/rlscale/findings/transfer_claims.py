@@ -67,7 +67,7 @@ def _transfer(suite: str, inside: Sequence[Run], outside: Sequence[Run]) -> Outc
     rises = sum(item.value < 0 for item in items)
     end = np.mean([10 ** run.log10_loss[-1] for run in outside])
     evidence = (
-        f"the loss on {suite} falls with a mean slope of {estimate.value:.3g} {span(effect)}{share}; it rises in "
+        f"The loss on {suite} falls with a mean slope of {estimate.value:.3g} {span(effect)}{share}; it rises in "
         f"{rises} of {len(items)} runs, and ends at {end:.3f} on average"
     )
     return directional(claim, estimate, effect, sign=1, evidence=evidence, runs=names(items))

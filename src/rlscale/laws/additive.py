@@ -9,7 +9,7 @@ pretraining loss by parameters and tokens; here L is 1 - pass@1 and X samples or
 import numpy as np
 
 from rlscale.laws import Array
-from rlscale.laws.surface_law import LN10, Coordinate, Frame, Sites, SurfaceLaw, logarithmic, plain, stack
+from rlscale.laws.surface_law import LN10, Coordinate, Expansion, Frame, Sites, SurfaceLaw, logarithmic, plain, stack
 
 EXPONENT = (0.01, 5.0)
 
@@ -38,14 +38,14 @@ class Additive(SurfaceLaw):
         first = [exponent_of(sites.n, loss), exponent_of(sites.x, loss)]
         return np.log(np.array([first, [0.3, 0.3], [1.0, 0.1], [0.1, 1.0], [1.0, 1.0]]))
 
-    def basis(self, shape: Array, sites: Sites) -> Array:
-        """Return the basis of l_inf and of the two terms."""
-        return stack(np.ones(1), falling(shape[:, :1], sites.n)[0], falling(shape[:, 1:], sites.x)[0])
+    def expand(self, shape: Array, sites: Sites) -> Expansion:
+        """Return the basis of l_inf and of the two terms, with the derivatives by ln alpha and ln beta."""
+        (by_n, alpha_rate), (by_x, beta_rate) = falling(shape[:, :1], sites.n), falling(shape[:, 1:], sites.x)
 
-    def tangent(self, shape: Array, coefficients: Array, sites: Sites) -> Array:
-        """Return the derivatives by the logarithms of alpha and beta."""
-        by_alpha, by_beta = falling(shape[:, :1], sites.n)[1], falling(shape[:, 1:], sites.x)[1]
-        return stack(coefficients[:, 1:2] * by_alpha, coefficients[:, 2:3] * by_beta)
+        def tangent(coefficients: Array) -> Array:
+            return stack(coefficients[:, 1:2] * alpha_rate, coefficients[:, 2:3] * beta_rate)
+
+        return Expansion(stack(np.ones((1, 1)), by_n, by_x), tangent)
 
     def natural(self, point: Array, frame: Frame) -> list[float]:
         """Return alpha, beta, l_inf, n_0 and x_0."""

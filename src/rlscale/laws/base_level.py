@@ -11,7 +11,7 @@ import numpy as np
 
 from rlscale.laws import Array
 from rlscale.laws.smooth_level import SmoothLevel
-from rlscale.laws.surface_law import Coordinate, Frame, Sites, plain
+from rlscale.laws.surface_law import Coordinate, Expansion, Frame, Sites, plain, stack
 
 
 class BaseLevel(SmoothLevel):
@@ -26,11 +26,10 @@ class BaseLevel(SmoothLevel):
         """Return the coordinates of the slope, and b."""
         return (*super().coordinates(frame), plain("b", "log10 loss per log10 loss at step 0", -np.inf, np.inf))
 
-    def basis(self, shape: Array, sites: Sites) -> Array:
-        """Return the basis of the slope, and of b."""
-        slope = super().basis(shape, sites)
-        base = np.broadcast_to(np.log10(sites.base_loss), (slope.shape[0], slope.shape[2]))
-        return np.concatenate([slope, base[:, None, :]], axis=1)
+    def expand(self, shape: Array, sites: Sites) -> Expansion:
+        """Return the expansion of the slope, with the basis of b added."""
+        slope, tangent = super().expand(shape, sites)
+        return Expansion(stack(*slope.transpose(1, 0, 2), np.log10(sites.base_loss)), tangent)
 
     def natural(self, point: Array, frame: Frame) -> list[float]:
         """Return the parameters of the slope, and b."""

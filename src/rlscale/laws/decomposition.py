@@ -16,6 +16,7 @@ from rlscale.laws.surface_law import (
     FLAT,
     LN10,
     Coordinate,
+    Expansion,
     Frame,
     Sites,
     SurfaceLaw,
@@ -65,25 +66,21 @@ class Decomposition(SurfaceLaw):
         rows = ((exponent_of(sites.n, loss), 1.0, first, last, 0.0), *spread)
         return np.array([(np.log(alpha), np.log(beta), *rest) for alpha, beta, *rest in rows])
 
-    def basis(self, shape: Array, sites: Sites) -> Array:
+    def expand(self, shape: Array, sites: Sites) -> Expansion:
         """Return the basis of l_inf, of the part limited by size and of the part to be learned."""
-        _, _, left = _progress(shape, sites)
-        powers = power_of_size(shape[:, 4:], sites.share)[0]
-        return stack(np.ones(1), falling(shape[:, :1], sites.n)[0], powers * left)
+        log_alpha, log_beta, half_small, half_large, ratio = (shape[:, i : i + 1] for i in range(5))
+        z, done, left = progress(log_beta, half_small * (1.0 - sites.share) + half_large * sites.share, sites.x)
+        by_n, alpha_rate = falling(log_alpha, sites.n)
+        power, ratio_rate = power_of_size(ratio, sites.share)
 
-    def tangent(self, shape: Array, coefficients: Array, sites: Sites) -> Array:
-        """Return the derivatives by ln alpha, ln beta, both centred log10 d_0 and the logarithm of lambda's ratio."""
-        z, done, left = _progress(shape, sites)
-        power, by_ratio = power_of_size(shape[:, 4:], sites.share)
-        rate = coefficients[:, 2:] * power * left * done
-        by_middle = rate * np.exp(shape[:, 1:2]) * LN10
-        return stack(
-            coefficients[:, 1:2] * falling(shape[:, :1], sites.n)[1],
-            -rate * z,
-            by_middle * (1.0 - sites.share),
-            by_middle * sites.share,
-            coefficients[:, 2:] * by_ratio * left,
-        )
+        def tangent(coefficients: Array) -> Array:
+            limited, learned = coefficients[:, 1:2], coefficients[:, 2:]
+            rate = learned * power * left * done
+            by_middle = rate * np.exp(log_beta) * LN10
+            by_small, by_large = by_middle * (1.0 - sites.share), by_middle * sites.share
+            return stack(limited * alpha_rate, -rate * z, by_small, by_large, learned * ratio_rate * left)
+
+        return Expansion(stack(np.ones((1, 1)), by_n, power * left), tangent)
 
     def natural(self, point: Array, frame: Frame) -> list[float]:
         """Return the parameters in the order of the coordinates."""
@@ -93,7 +90,3 @@ class Decomposition(SurfaceLaw):
         smallest_size, largest_size = ends_of_power(ratio, largest)
         return [alpha, *(shape if largest > FLAT else [np.nan] * 3), largest_size, l_inf, n_0, smallest_size]
 
-
-def _progress(shape: Array, sites: Sites) -> tuple[Array, Array, Array]:
-    middle = shape[:, 2:3] * (1.0 - sites.share) + shape[:, 3:4] * sites.share
-    return progress(shape[:, 1:2], middle, sites.x)

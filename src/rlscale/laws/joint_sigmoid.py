@@ -19,6 +19,7 @@ from rlscale.laws.surface_law import (
     FLAT,
     LN10,
     Coordinate,
+    Expansion,
     Frame,
     Sites,
     SurfaceLaw,
@@ -60,26 +61,20 @@ class JointSigmoid(SurfaceLaw):
         spread = ((2.0, middle, middle), (0.5, high, high), (0.5, high + 1.0, middle), (1.0, high, low))
         return np.array([(np.log(steep), *ends, 0.0, -0.3) for steep, *ends in ((1.0, first, last), *spread)])
 
-    def basis(self, shape: Array, sites: Sites) -> Array:
-        """Return the basis of the loss at the start and of the loss at the end."""
-        _, done, left = _progress(shape, sites)
-        first, last = (power_of_size(shape[:, i : i + 1], sites.share)[0] for i in (3, 4))
-        return stack(left * first, done * last)
+    def expand(self, shape: Array, sites: Sites) -> Expansion:
+        """Return the basis of the loss at the start and at the end, with derivatives in the order of the coordinates."""
+        log_b, mid_small, mid_large, by_start, by_end = (shape[:, i : i + 1] for i in range(5))
+        z, done, left = progress(log_b, mid_small * (1.0 - sites.share) + mid_large * sites.share, sites.x)
+        (start, start_rate), (end, end_rate) = power_of_size(by_start, sites.share), power_of_size(by_end, sites.share)
 
-    def tangent(self, shape: Array, coefficients: Array, sites: Sites) -> Array:
-        """Return the derivatives by ln b, by both centred log10 c_mid and by both logarithms of ratios."""
-        z, done, left = _progress(shape, sites)
-        powers = (power_of_size(shape[:, i : i + 1], sites.share) for i in (3, 4))
-        (first, by_first), (last, by_last) = powers
-        rate = (coefficients[:, 1:] * last - coefficients[:, :1] * first) * done * left
-        by_middle = -rate * np.exp(shape[:, :1]) * LN10
-        return stack(
-            rate * z,
-            by_middle * (1.0 - sites.share),
-            by_middle * sites.share,
-            coefficients[:, :1] * by_first * left,
-            coefficients[:, 1:] * by_last * done,
-        )
+        def tangent(coefficients: Array) -> Array:
+            first, last = coefficients[:, :1], coefficients[:, 1:]
+            rate = (last * end - first * start) * done * left
+            by_middle = -rate * np.exp(log_b) * LN10
+            by_small, by_large = by_middle * (1.0 - sites.share), by_middle * sites.share
+            return stack(rate * z, by_small, by_large, first * start_rate * left, last * end_rate * done)
+
+        return Expansion(stack(left * start, done * end), tangent)
 
     def natural(self, point: Array, frame: Frame) -> list[float]:
         """Return b, c_mid at the smallest and the largest size, r_0 and a at the largest and at the smallest."""
@@ -88,9 +83,4 @@ class JointSigmoid(SurfaceLaw):
         flat = max(abs(start_small - end_small), abs(start_large - end_large)) < FLAT
         middle = [np.nan, np.nan, np.nan] if flat else [float(np.exp(log_b)), frame.x_at(first), frame.x_at(last)]
         return [*middle, 1.0 - start_large, 1.0 - end_large, 1.0 - start_small, 1.0 - end_small]
-
-
-def _progress(shape: Array, sites: Sites) -> tuple[Array, Array, Array]:
-    middle = shape[:, 1:2] * (1.0 - sites.share) + shape[:, 2:3] * sites.share
-    return progress(shape[:, :1], middle, sites.x)
 

@@ -15,6 +15,7 @@ from rlscale.laws.surface_law import (
     FLAT,
     LN10,
     Coordinate,
+    Expansion,
     Frame,
     Sites,
     SurfaceLaw,
@@ -67,16 +68,15 @@ class Sigmoid(SurfaceLaw):
         spread = ((0.5, low), (0.5, high), (2.0, (low + high) / 2), (2.0, low))
         return np.array([(0.0, half_way(sites.x, loss)), *((np.log(steepness), middle) for steepness, middle in spread)])
 
-    def basis(self, shape: Array, sites: Sites) -> Array:
-        """Return the basis of the loss at the start and of the loss at the end."""
-        _, done, left = progress(shape[:, :1], shape[:, 1:], sites.x)
-        return stack(left * sites.base_loss, done)
-
-    def tangent(self, shape: Array, coefficients: Array, sites: Sites) -> Array:
-        """Return the derivatives by ln b and by the centred log10 c_mid."""
+    def expand(self, shape: Array, sites: Sites) -> Expansion:
+        """Return the basis of the loss at the start and at the end, with the derivatives by ln b and centred log10 c_mid."""
         z, done, left = progress(shape[:, :1], shape[:, 1:], sites.x)
-        rate = (coefficients[:, 1:] - coefficients[:, :1] * sites.base_loss) * done * left
-        return stack(rate * z, -rate * np.exp(shape[:, :1]) * LN10)
+
+        def tangent(coefficients: Array) -> Array:
+            rate = (coefficients[:, 1:] - coefficients[:, :1] * sites.base_loss) * done * left
+            return stack(rate * z, -rate * np.exp(shape[:, :1]) * LN10)
+
+        return Expansion(stack(left * sites.base_loss, done), tangent)
 
     def natural(self, point: Array, frame: Frame) -> list[float]:
         """Return b, c_mid, r_0 and a."""

@@ -14,7 +14,7 @@ four sizes up to 7B it misses 14B by 0.08 to 0.10, the form with both terms by 0
 import numpy as np
 
 from rlscale.laws import Array
-from rlscale.laws.surface_law import FLAT, LN10, Coordinate, Frame, Sites, SurfaceLaw, logarithmic, plain, stack
+from rlscale.laws.surface_law import FLAT, LN10, Coordinate, Expansion, Frame, Sites, SurfaceLaw, logarithmic, plain, stack
 
 
 class SmoothLevel(SurfaceLaw):
@@ -44,16 +44,15 @@ class SmoothLevel(SurfaceLaw):
         ends = LN10 * np.array([sites.n.min(), sites.n.max()])
         return np.array([0.0, *ends, low / 2, high / 2])[:, None]
 
-    def basis(self, shape: Array, sites: Sites) -> Array:
-        """Return the basis of k_max, of k_max times the centred c, and of a."""
+    def expand(self, shape: Array, sites: Sites) -> Expansion:
+        """Return the basis of k_max, of k_max times the centred c and of a, with the derivative by ln n_0."""
         share = 1.0 / (1.0 + np.exp(shape - LN10 * sites.n))
-        return stack(-share * sites.x, share, np.ones(1))
 
-    def tangent(self, shape: Array, coefficients: Array, sites: Sites) -> Array:
-        """Return the derivative by ln n_0."""
-        share = 1.0 / (1.0 + np.exp(shape - LN10 * sites.n))
-        by_share = coefficients[:, 1:2] - coefficients[:, :1] * sites.x
-        return np.asarray((-by_share * share * (1.0 - share))[:, None, :])
+        def tangent(coefficients: Array) -> Array:
+            by_share = coefficients[:, 1:2] - coefficients[:, :1] * sites.x
+            return np.asarray((-by_share * share * (1.0 - share))[:, None, :])
+
+        return Expansion(stack(-share * sites.x, share, np.ones((1, 1))), tangent)
 
     def natural(self, point: Array, frame: Frame) -> list[float]:
         """Return n_0, k_max, c and a."""

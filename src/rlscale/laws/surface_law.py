@@ -7,6 +7,7 @@ parameters in natural units its numbers stand for.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -75,6 +76,19 @@ class Coordinate(NamedTuple):
     upper: float
 
 
+class Expansion(NamedTuple):
+    """A law at given shapes.
+
+    Attributes:
+        basis: shape (rows, coefficients, points).
+        tangent: from coefficients, (rows, coefficients), to the derivatives of Σ coefficient · basis by each number of
+            the shape, (rows, shapes, points).
+    """
+
+    basis: Array
+    tangent: Callable[[Array], Array]
+
+
 class SurfaceLaw(ABC):
     """A law g(L) = Σ coefficient · basis(shape; N, X, L_0) with bounded shape and coefficients.
 
@@ -107,12 +121,8 @@ class SurfaceLaw(ABC):
         """Return starts of the shape, (starts, shapes): the first guessed from the points, the rest a fixed spread."""
 
     @abstractmethod
-    def basis(self, shape: Array, sites: Sites) -> Array:
-        """Return the basis, (rows, coefficients, points), for shapes of shape (rows, shapes)."""
-
-    @abstractmethod
-    def tangent(self, shape: Array, coefficients: Array, sites: Sites) -> Array:
-        """Return the derivatives of Σ coefficient · basis by each number of the shape, (rows, shapes, points)."""
+    def expand(self, shape: Array, sites: Sites) -> Expansion:
+        """Return the basis and its derivatives at shapes of shape (rows, shapes)."""
 
     @abstractmethod
     def natural(self, point: Array, frame: Frame) -> list[float]:
@@ -120,13 +130,17 @@ class SurfaceLaw(ABC):
 
     def predict(self, point: Array, sites: Sites) -> Array:
         """Return the test loss at given coordinates; 1 where the formula says more, for no loss is larger."""
-        value = np.matmul(point[self.shapes :], self.basis(point[None, : self.shapes], sites)[0])
+        value = np.matmul(point[self.shapes :], self.expand(point[None, : self.shapes], sites).basis[0])
         return np.asarray(np.minimum(value, 1.0) if self.link == "linear" else 10.0 ** np.minimum(value, 0.0))
 
 
 def stack(*columns: Array) -> Array:
-    """Return arrays that broadcast to (rows, points) as one of shape (rows, columns, points)."""
-    return np.stack(np.broadcast_arrays(*columns), axis=1)
+    """Return arrays of shape (rows or 1, points or 1) as one of shape (rows, columns, points)."""
+    rows, points = (max(column.shape[axis] for column in columns) for axis in (0, 1))
+    together = np.empty((rows, len(columns), points))
+    for index, column in enumerate(columns):
+        together[:, index] = column
+    return together
 
 
 def logarithmic(name: str, unit: str, lower: float, upper: float) -> Coordinate:

@@ -1,27 +1,18 @@
-"""The jobs of the workflow, one command each: read the inputs, call the science, write the outputs and their record.
+"""The jobs that make problems, models and scores: read the inputs, train or answer or grade, write with a record.
 
-Snakemake calls ``rlscale stage NAME STUDY …``; where files lie follows from the study's name (`rlscale.paths`), and
-what a job is to do from the specifications that the workflow wrote as its inputs. Heavy modules are imported by the
-jobs that need them.
+Where files lie follows from the study's name (`rlscale.paths`), and what a job is to do from the specifications that
+the workflow wrote as its inputs. Heavy modules are imported by the jobs that need them.
 """
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import typer
-
 from rlscale.errors import UserError
-from rlscale.files import read_json, remove_others, write_bytes, write_csv, write_table, write_text
+from rlscale.files import read_json, remove_others, write_table
 from rlscale.job import Ticker, logged_job
 from rlscale.paths import StudyPaths, record_of
 from rlscale.provenance import write_record
 
-app = typer.Typer(help="One job of the workflow; Snakemake calls these.", no_args_is_help=True)
 
-
-@app.command()
 def pool(study: str, pool_id: str) -> None:
     """Make or read the training problems of a pool."""
     paths = StudyPaths(study)
@@ -33,7 +24,6 @@ def pool(study: str, pool_id: str) -> None:
         write_record(output, stage="pool", inputs=[spec_path], started=started, facts={"problems": len(table)})
 
 
-@app.command()
 def suites(study: str) -> None:
     """Make or read the problems of all evaluation suites."""
     import pandas as pd
@@ -48,7 +38,6 @@ def suites(study: str) -> None:
         write_record(output, stage="suites", inputs=[spec_path], started=started)
 
 
-@app.command()
 def base(study: str, base_id: str) -> None:
     """Build a base model: the supervised stage on the task's corpus, and the instruct stage where it is asked for."""
     import torch
@@ -81,7 +70,6 @@ def base(study: str, base_id: str) -> None:
         write_record(output, stage="base", inputs=[spec_path], started=started, facts=facts)
 
 
-@app.command()
 def train(study: str, run_id: str) -> None:
     """Train a run to its last budget, from where it stands; a checkpoint at each budget."""
     import pandas as pd
@@ -129,7 +117,6 @@ def train(study: str, run_id: str) -> None:
         )
 
 
-@app.command()
 def evaluate(study: str, run_id: str) -> None:
     """Answer every suite with every checkpoint of a run; checkpoints that were answered before are not asked again."""
     import pandas as pd
@@ -167,12 +154,11 @@ def evaluate(study: str, run_id: str) -> None:
         write_record(output, stage="evaluate", inputs=inputs, started=started, facts={"run": run_id})
 
 
-@app.command()
 def grade(study: str, run_id: str) -> None:
     """Grade a run's rollouts into scores with standard errors over problems."""
     import pandas as pd
 
-    from rlscale.curves import score_table
+    from rlscale.curves import problem_table, score_table
     from rlscale.rewards import grade_exact
 
     paths = StudyPaths(study)
@@ -187,102 +173,11 @@ def grade(study: str, run_id: str) -> None:
             right = grade_exact(answers["answer"], truths[name][answers["problem"]].tolist(), answers["finished"])
             rollouts.loc[answers.index, "reward"] = right
         write_table(score_table(rollouts), output)
-        write_record(output, stage="grade", inputs=[source, paths.suites], started=started, facts={"run": run_id})
-
-
-@app.command()
-def curves(study: str) -> None:
-    """Gather the study's curves and scores into tables."""
-    import pandas as pd
-
-    from rlscale.curves import run_curve
-    from rlscale.points import read_points
-
-    paths = StudyPaths(study)
-    spec_path = paths.spec("study", "curves")
-    with logged_job("curves", paths.log("curves", "curves")) as started:
-        spec = read_json(spec_path)
-        inputs = [spec_path]
-        outputs = [paths.curves_csv]
-        if spec["kind"] == "published":
-            inputs.append(Path(spec["points"]))
-            table = read_points(Path(spec["points"]))
-        else:
-            rows, scores = [], []
-            for run in spec["runs"]:
-                score_path, step_path = paths.scores(run["run"]), paths.steps(run["run"])
-                inputs += [score_path, step_path]
-                scores.append(pd.read_parquet(score_path).assign(run=run["run"]))
-                rows.append(run_curve(run, pd.read_parquet(step_path), scores[-1], **spec["measure"]))
-            table = pd.concat(rows, ignore_index=True)
-            write_csv(pd.concat(scores, ignore_index=True).set_index("run").reset_index(), paths.all_scores)
-            outputs.append(paths.all_scores)
-        write_table(table, paths.curves)
-        write_csv(table, paths.curves_csv)
-        write_record(paths.curves, stage="curves", inputs=inputs, outputs=outputs, started=started)
-
-
-@app.command()
-def law(study: str) -> None:
-    """Fit the law for each X and loss space that the study asks for."""
-    import pandas as pd
-
-    from rlscale.curves import law_points
-    from rlscale.fit import fit_points
-
-    paths = StudyPaths(study)
-    spec_path, output = paths.spec("study", "law"), paths.fit
-    with logged_job("law", paths.log("law", "law")) as started:
-        spec = read_json(spec_path)
-        points = law_points(pd.read_parquet(paths.curves), block=spec["block"], first_step=spec["first_step"])
-        fits = {
-            f"{x}_{loss}": fit_points(points, x=x, loss=loss, max_params=spec["max_params"]).to_json()
-            for x in spec["x"]
-            for loss in spec["loss"]
-        }
-        write_text(output, json.dumps({"fits": fits}, indent=2) + "\n")
-        write_csv(points, paths.law_points)
-        inputs, outputs = [spec_path, paths.curves], [paths.law_points]
-        write_record(output, stage="law", inputs=inputs, outputs=outputs, started=started)
-
-
-@app.command()
-def figure(study: str, name: str) -> None:
-    """Draw one figure, as SVG and PNG; it carries the digest of what it was derived from."""
-    import pandas as pd
-
-    from rlscale.canonical import digest
-    from rlscale.curves import law_points
-    from rlscale.figures import factor, loss_against_x, render, reuse, slope
-    from rlscale.provenance import STAGE_VERSION, describe
-
-    paths = StudyPaths(study)
-    spec_path = paths.spec("figures", name)
-    with logged_job(f"figure {name}", paths.log("figure", name)) as started:
-        spec = read_json(spec_path)
-        inputs = [spec_path, paths.curves, paths.fit]
-        table, fits = pd.read_parquet(paths.curves), read_json(paths.fit)["fits"]
-        in_law = law_points(table, block=spec["block"], first_step=0)
-        draw: dict[str, Callable[[], Any]] = {
-            "loss": lambda: loss_against_x(in_law, fits[spec["fit"]], spec["x"], first_step=spec["first_step"]),
-            "slope": lambda: slope(fits[spec["fit"]]),
-            "reuse": lambda: reuse(table),
-            "factor": lambda: factor(table, spec["factor"]),
-        }
-        drawn = draw[spec["kind"]]()
-        derivation = digest([STAGE_VERSION["figure"], *(describe(path)["sha256"] for path in inputs)])
-        metadata = {"Title": f"{study}: {name}", "Identifier": f"rlscale:{derivation}"}
-        outputs = [paths.figure(name, suffix) for suffix in ("svg", "png")]
-        for output in outputs:
-            write_bytes(output, render(drawn, "svg" if output.suffix == ".svg" else "png", metadata))
-        write_record(
-            outputs[0],
-            stage="figure",
-            inputs=inputs,
-            outputs=outputs[1:],
-            started=started,
-            facts={"derivation": derivation},
-        )
+        by_problem = paths.problem_scores(run_id)
+        write_table(problem_table(rollouts), by_problem)
+        facts = {"run": run_id}
+        inputs = [source, paths.suites]
+        write_record(output, stage="grade", inputs=inputs, outputs=[by_problem], started=started, facts=facts)
 
 
 def _task(values: dict[str, Any]) -> Any:

@@ -1,0 +1,193 @@
+"""The jobs that make results of a study's scores: curves, the law, forecasts, findings, figures.
+
+Each reads its inputs, calls the science and writes the outputs with their record, as `rlscale.stages.runs` does.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rlscale.files import read_json, write_bytes, write_csv, write_table, write_text
+from rlscale.job import logged_job
+from rlscale.paths import StudyPaths
+from rlscale.provenance import write_record
+
+
+def curves(study: str) -> None:
+    """Gather the study's curves and scores into tables."""
+    import pandas as pd
+
+    from rlscale.curves import run_curve
+    from rlscale.points import read_points
+
+    paths = StudyPaths(study)
+    spec_path = paths.spec("study", "curves")
+    with logged_job("curves", paths.log("curves", "curves")) as started:
+        spec = read_json(spec_path)
+        inputs = [spec_path]
+        outputs = [paths.curves_csv]
+        if spec["kind"] == "published":
+            inputs.append(Path(spec["points"]))
+            table = read_points(Path(spec["points"]))
+        else:
+            rows, scores = [], []
+            for run in spec["runs"]:
+                score_path, step_path = paths.scores(run["run"]), paths.steps(run["run"])
+                inputs += [score_path, step_path]
+                scores.append(pd.read_parquet(score_path).assign(run=run["run"]))
+                rows.append(run_curve(run, pd.read_parquet(step_path), scores[-1], **spec["measure"]))
+            table = pd.concat(rows, ignore_index=True)
+            write_csv(pd.concat(scores, ignore_index=True).set_index("run").reset_index(), paths.all_scores)
+            outputs.append(paths.all_scores)
+        write_table(table, paths.curves)
+        write_csv(table, paths.curves_csv)
+        write_record(paths.curves, stage="curves", inputs=inputs, outputs=outputs, started=started)
+
+
+def law(study: str) -> None:
+    """Fit the law, with intervals, for each X and loss space that the study asks for."""
+    import pandas as pd
+
+    from rlscale.curves import drawn_losses, law_points
+    from rlscale.fit import fit_points
+
+    paths = StudyPaths(study)
+    spec_path, output = paths.spec("study", "law"), paths.fit
+    with logged_job("law", paths.log("law", "law")) as started:
+        spec = read_json(spec_path)
+        inputs = [spec_path, paths.curves]
+        points = law_points(pd.read_parquet(paths.curves), block=spec["block"], first_step=spec["first_step"])
+        drawn = None
+        if spec["measure"] is not None and spec["intervals"] != "none":
+            tables = {run: paths.problem_scores(run) for run in sorted(points["run"].unique())}
+            inputs += tables.values()
+            scores = {run: pd.read_parquet(path) for run, path in tables.items()}
+            drawn = drawn_losses(scores, **spec["measure"], draws=spec["draws"], seed=spec["seed"])
+        options = {name: spec[name] for name in ("max_params", "intervals", "draws", "seed")}
+        fits = {
+            f"{x}_{loss}": fit_points(points, x=x, loss=loss, problem_losses=drawn, **options).to_json()
+            for x in spec["x"]
+            for loss in spec["loss"]
+        }
+        write_text(output, json.dumps({"fits": fits}, indent=2) + "\n")
+        write_csv(points, paths.law_points)
+        write_record(output, stage="law", inputs=inputs, outputs=[paths.law_points], started=started)
+
+
+def compare(study: str) -> None:
+    """Let every law forecast what it has not seen, and rank them; every size of the points takes part."""
+    from rlscale.forecast import run_forecasts
+    from rlscale.law_fits import LAWS
+    from rlscale.points import read_points
+    from rlscale.tournament import run_tournament
+
+    paths = StudyPaths(study)
+    spec_path, output = paths.spec("study", "law"), paths.comparison
+    with logged_job("compare", paths.log("compare", "compare")) as started:
+        spec = read_json(spec_path)
+        points, loss = read_points(paths.law_points), spec["loss"][0]
+        found = run_tournament(points, xs=spec["x"], loss=loss)
+        drawn = {name: LAWS[name] for name in ("saturating_slope", "kept_slope")}
+        forecasts = {
+            x: [
+                forecast.to_json()
+                for forecast in run_forecasts(
+                    points, protocol="early-size", laws=drawn, x=x, loss=loss, training="smaller"
+                )
+            ]
+            for x in spec["x"]
+        }
+        write_text(output, json.dumps(found.to_json(), indent=2) + "\n")
+        write_csv(found.ranking, paths.ranking)
+        write_text(paths.forecasts, json.dumps({"early-size": forecasts}) + "\n")
+        outputs = [paths.ranking, paths.forecasts]
+        write_record(output, stage="compare", inputs=[spec_path, paths.law_points], outputs=outputs, started=started)
+
+
+def sensitivity(study: str) -> None:
+    """Tabulate how K_max, N_0 and a forecast move with choices that could have been made otherwise."""
+    import pandas as pd
+
+    from rlscale.points import read_points
+    from rlscale.sensitivity import sensitivity as vary
+
+    paths = StudyPaths(study)
+    spec_path, output = paths.spec("study", "law"), paths.sensitivity
+    with logged_job("sensitivity", paths.log("sensitivity", "sensitivity")) as started:
+        spec = read_json(spec_path)
+        counts = spec["non_embedding_params"] and {int(size): n for size, n in spec["non_embedding_params"].items()}
+        points = read_points(paths.law_points)
+        rows = vary(points, x=spec["x"][0], loss=spec["loss"][0], non_embedding_params=counts)
+        write_csv(pd.DataFrame([row.to_json() for row in rows]), output)
+        write_record(output, stage="sensitivity", inputs=[spec_path, paths.law_points], started=started)
+
+
+def findings(study: str) -> None:
+    """Test the claims of the study."""
+    import pandas as pd
+
+    from rlscale.findings import findings as test_claims
+    from rlscale.findings import published_reuse
+
+    paths = StudyPaths(study)
+    spec_path, output = paths.spec("study", "findings"), paths.findings
+    with logged_job("findings", paths.log("findings", "findings")) as started:
+        spec = read_json(spec_path)
+        inputs = [spec_path, paths.curves, paths.fit]
+        scores = reuse = None
+        if spec["reuse"] is not None:
+            inputs.append(Path(spec["reuse"]))
+            reuse = published_reuse(pd.read_csv(spec["reuse"]))
+        if spec["scores"]:
+            inputs.append(paths.all_scores)
+            scores = pd.read_csv(paths.all_scores)
+        fits = read_json(paths.fit)["fits"]
+        found = test_claims(
+            pd.read_parquet(paths.curves),
+            x_first_step=spec["first_step"],
+            max_params=None,
+            scores=scores,
+            reuse=reuse,
+            saturation={x: fits[f"{x}_{spec['loss']}"]["saturation"] for x in spec["x"]},
+        )
+        write_text(output, json.dumps({"findings": [one.to_json() for one in found]}, indent=2) + "\n")
+        write_record(output, stage="findings", inputs=inputs, started=started)
+
+
+def figure(study: str, name: str) -> None:
+    """Draw one figure, as SVG and PNG; it carries the digest of what it was derived from."""
+    import pandas as pd
+
+    from rlscale.canonical import digest
+    from rlscale.curves import law_points
+    from rlscale.figures import factor, loss_against_x, render, reuse, slope
+    from rlscale.provenance import STAGE_VERSION, describe
+
+    paths = StudyPaths(study)
+    spec_path = paths.spec("figures", name)
+    with logged_job(f"figure {name}", paths.log("figure", name)) as started:
+        spec = read_json(spec_path)
+        inputs = [spec_path, paths.curves, paths.fit]
+        table, fits = pd.read_parquet(paths.curves), read_json(paths.fit)["fits"]
+        in_law = law_points(table, block=spec["block"], first_step=0)
+        draw: dict[str, Callable[[], Any]] = {
+            "loss": lambda: loss_against_x(in_law, fits[spec["fit"]], spec["x"], first_step=spec["first_step"]),
+            "slope": lambda: slope(fits[spec["fit"]]),
+            "reuse": lambda: reuse(table),
+            "factor": lambda: factor(table, spec["factor"]),
+        }
+        drawn = draw[spec["kind"]]()
+        derivation = digest([STAGE_VERSION["figure"], *(describe(path)["sha256"] for path in inputs)])
+        metadata = {"Title": f"{study}: {name}", "Identifier": f"rlscale:{derivation}"}
+        outputs = [paths.figure(name, suffix) for suffix in ("svg", "png")]
+        for output in outputs:
+            write_bytes(output, render(drawn, "svg" if output.suffix == ".svg" else "png", metadata))
+        write_record(
+            outputs[0],
+            stage="figure",
+            inputs=inputs,
+            outputs=outputs[1:],
+            started=started,
+            facts={"derivation": derivation},
+        )
