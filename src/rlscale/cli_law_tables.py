@@ -64,12 +64,12 @@ def show_forecasts(forecasts: "Sequence[Forecast]") -> None:
     """Print one line a forecast, and the coverage of each law's bands over all its curves."""
     first = forecasts[0].heading()
     title = f"{first['protocol']}, X = {first['x']}, {first['loss']} loss: {first['label']}"
-    shares = (f"in {share:.0%}" for share in _COVERAGE)
-    table = _numbers("target", "law", "RMSE", "bias at end", *shares, "skill", "R² within", "", title=title)
+    bands = (f"in {share:.0%}" for share in _COVERAGE)
+    table = _numbers("target", "law", "RMSE", "bias at end", *bands, "skill", "R² within", "", title=title)
     pooled: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for one in forecasts:
         if one.scores is None:
-            table.add_row(one.curve, one.law, *["-"] * 7, one.reason)
+            table.add_row(one.curve, one.law, *("-" for _ in range(7)), one.reason)
             continue
         covered = [one.scores.coverage.get(share) for share in _COVERAGE]
         scores = (one.scores.rmse, one.scores.bias_at_end, *covered, one.scores.skill, one.scores.r2_within)

@@ -51,16 +51,14 @@ class _Scatter(NamedTuple):
     """Variances of log10 L about a law, and what they rest on.
 
     Attributes:
-        level: variance of a curve's level.
-        slope: variance of a curve's slope, per decade of X squared.
+        curve: covariance of a curve's level, at its mean log10 X, and its slope, shape (2, 2).
         noise: variance of a point, over (1 - L) / L.
         correlation: of the noise of neighbouring points, at least 0.
-        curve_freedom: degrees of freedom of ``level`` and ``slope``.
+        curve_freedom: degrees of freedom of ``curve``.
         point_freedom: degrees of freedom of ``noise``.
     """
 
-    level: float
-    slope: float
+    curve: Array
     noise: float
     correlation: float
     curve_freedom: int
@@ -85,13 +83,12 @@ def misfit_band(fitted: Fitted, curves: Curves, outlook: Outlook, levels: Sequen
     log10_x = np.log10(outlook.x)
     point = scatter.noise * _odds(outlook.predicted)
     centre = np.log10(outlook.seen.x if outlook.seen.x.size else outlook.x).mean()
-    curve = scatter.slope * (log10_x - centre) ** 2
+    design = np.stack([np.full_like(log10_x, not outlook.anchored), log10_x - centre])
+    curve = np.sum(design * (scatter.curve @ design), axis=0)
     if outlook.anchored:
         rho = scatter.correlation
         independent = max(1.0, outlook.seen.x.size * (1 - rho) / (1 + rho))  # of a first-order autoregression
         point = point + scatter.noise * _odds(outlook.seen.loss).mean() / independent
-    else:
-        curve = curve + scatter.level
     variance = curve + point
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = variance**2 / (curve**2 / scatter.curve_freedom + point**2 / scatter.point_freedom)
@@ -136,9 +133,11 @@ def _scatter(fitted: Fitted, curves: Curves) -> _Scatter | None:
     slope = curves.by_curve(u * residual) / spread
     rest = residual - np.repeat(level, curves.counts) - np.repeat(slope, curves.counts) * u
     noise = _noise(rest, odds, curves, long)
+    effects = np.stack([level, slope])
+    weights = np.stack([1.0 / np.repeat(curves.counts, curves.counts), u / np.repeat(spread, curves.counts)])
+    by_noise = noise * (weights * odds) @ weights.T / count
     return _Scatter(
-        level=_beyond(level, noise * curves.by_curve(odds) / curves.counts**2, curve_freedom),
-        slope=_beyond(slope, noise * curves.by_curve(odds * u * u) / spread**2, curve_freedom),
+        curve=_positive(effects @ effects.T / curve_freedom - by_noise),
         noise=noise,
         correlation=_correlation(rest, curves),
         curve_freedom=curve_freedom,
@@ -166,6 +165,7 @@ def _correlation(rest: Array, curves: Curves) -> float:
     return float(np.clip(np.sum(neighbours) / squares, 0.0, 0.95)) if squares > 0 else 0.0
 
 
-def _beyond(effects: Array, by_noise: Array, freedom: int) -> float:
-    """Return the variance of the curves' effects beyond what the points' noise makes of nothing."""
-    return max(0.0, float(np.sum(effects**2) / freedom - by_noise.mean()))
+def _positive(covariance: Array) -> Array:
+    """Return the nearest covariance: what the points' noise explains by itself leaves no variance."""
+    variance, directions = np.linalg.eigh(covariance)
+    return np.asarray((directions * np.maximum(variance, 0.0)) @ directions.T)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rlscale.curves import exclusion, law_points, run_curve, score_table
+from rlscale.curves import drawn_losses, exclusion, law_points, problem_table, run_curve, score_table
 from rlscale.identity import RUN_ATTRIBUTES
 
 RUN: dict[str, Any] = {
@@ -117,24 +117,25 @@ def test_a_loss_that_ends_far_above_its_lowest_excludes_a_run(limit: float | Non
 # --- the points of the law
 
 
-def test_the_law_is_fitted_on_kept_runs_of_its_block_from_its_first_step() -> None:
+def test_the_points_of_the_law_are_the_kept_runs_of_its_block_from_its_first_step_and_their_base_score() -> None:
     table = pd.DataFrame(
         {
-            "run": list("aabbccdd"),
-            "step": [1, 4] * 4,
-            "blocks": ["law"] * 2 + ["reuse"] * 2 + ["reuse,law"] * 2 + ["law"] * 2,
-            "excluded": [""] * 6 + ["collapsed"] * 2,
+            "run": list("aaabbbcccddd"),
+            "step": [0, 1, 4] * 4,
+            "blocks": ["law"] * 3 + ["reuse"] * 3 + ["reuse,law"] * 3 + ["law"] * 3,
+            "excluded": [""] * 9 + ["collapsed"] * 3,
         }
     )
-    assert law_points(table, block="law", first_step=4)["run"].tolist() == ["a", "c"]
-    assert law_points(table, block="law", first_step=0)["run"].tolist() == ["a", "a", "c", "c"]
-    assert law_points(table, block="reuse", first_step=5).empty
+    late = law_points(table, block="law", first_step=4)
+    assert list(zip(late["run"], late["step"], strict=True)) == [("a", 0), ("a", 4), ("c", 0), ("c", 4)]
+    assert law_points(table, block="law", first_step=0)["run"].tolist() == list("aaaccc")
+    assert set(law_points(table, block="reuse", first_step=5)["step"]) == {0}
     assert law_points(table.assign(blocks="law2"), block="law", first_step=0).empty  # names are compared whole
 
 
 def test_published_points_have_no_blocks() -> None:
     table = pd.DataFrame({"step": [0, 10, 20], "test_loss": [0.9, 0.8, 0.7]})
-    assert law_points(table, block=None, first_step=10)["test_loss"].tolist() == [0.8, 0.7]
+    assert law_points(table, block=None, first_step=10)["test_loss"].tolist() == [0.9, 0.8, 0.7]
 
 
 # --- scores
@@ -189,3 +190,33 @@ def test_steps_suites_and_kinds_are_scored_apart() -> None:
         (0, "t", "sampled"): 0.0,
         (0, "s", "exact"): 0.5,
     }
+
+
+# --- problems drawn anew
+
+
+def test_the_score_of_a_problem_is_the_mean_of_its_rewards() -> None:
+    table = problem_table(rollouts({0: [1.0, 0.0, np.nan], 1: [1.0], 2: [np.nan]}, step=4))
+    assert table.drop(columns="score").drop_duplicates().shape == (3, 4)
+    assert table.set_index("problem")["score"].to_dict() == pytest.approx({0: 0.5, 1: 1.0, 2: np.nan}, nan_ok=True)
+
+
+def test_drawn_problems_are_the_same_for_every_run_and_scatter_as_the_standard_error_says() -> None:
+    generator = np.random.default_rng(1)
+    scores = {run: generator.random((2, 400)) for run in ("a", "b")}
+    tables = {
+        run: pd.DataFrame(
+            {"step": np.repeat([1, 2], 400), "suite": "s", "mode": "exact", "problem": np.tile(np.arange(400), 2)}
+        ).assign(score=values.ravel())
+        for run, values in scores.items()
+    }
+    drawn = drawn_losses(tables, suite="s", mode="exact", draws=600, seed=3)
+    losses = drawn.set_index(["run", "step"])
+    assert losses.shape == (4, 600)
+    for run, values in scores.items():
+        for row, step in enumerate((1, 2)):
+            error = values[row].std() / np.sqrt(400)
+            assert losses.loc[(run, step)].mean() == pytest.approx(1 - values[row].mean(), abs=5 * error / np.sqrt(600))
+            assert losses.loc[(run, step)].std() == pytest.approx(error, rel=0.15)
+    alike = drawn_losses(dict.fromkeys("ab", tables["a"]), suite="s", mode="exact", draws=20, seed=3).set_index("run")
+    assert alike.loc["a"].equals(alike.loc["b"].set_axis(alike.loc["a"].index))

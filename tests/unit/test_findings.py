@@ -350,7 +350,7 @@ def test_a_study_that_learns_nothing_is_inconclusive_or_not_tested(study: pd.Dat
     flat = found(study.assign(test_loss=0.7))
     assert flat.pop("reuse_harmless").verdict == "supported"
     assert {one.verdict for one in flat.values()} == {"inconclusive", "not tested"}
-    assert all(one.p in (None, 1.0) for name, one in flat.items() if name != "crossovers")
+    assert all(one.p is None or one.p > 0.999 for name, one in flat.items() if name != "crossovers")
     assert flat["power_law_samples"].evidence.startswith("The loss does not clearly fall with samples")
 
 

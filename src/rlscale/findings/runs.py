@@ -200,7 +200,7 @@ def bend(log10_x: Array, log10_loss: Array) -> float:
 
 def _change(log10_loss: Array) -> Array:
     """Return the change since the first point: exactly zero where the loss stays the same, and so is its slope."""
-    return log10_loss - log10_loss[0]
+    return np.asarray(log10_loss - log10_loss[0])
 
 
 def _level_at(place: float) -> Statistic:

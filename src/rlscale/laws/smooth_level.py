@@ -45,18 +45,20 @@ class SmoothLevel(SurfaceLaw):
         return np.array([0.0, *ends, low / 2, high / 2])[:, None]
 
     def expand(self, shape: Array, sites: Sites) -> Expansion:
-        """Return the basis of k_max, of k_max times the centred c and of a, with the derivative by ln n_0."""
-        share = 1.0 / (1.0 + np.exp(shape - LN10 * sites.n))
+        """Return the basis of k, of k times the centred c, both at the geometric mean size, and of a."""
+        mean, own = np.exp(shape), np.exp(shape - LN10 * sites.n)
+        slope = (1.0 + mean) / (1.0 + own)
+        bend = slope * (mean / (1.0 + mean) - own / (1.0 + own))
 
         def tangent(coefficients: Array) -> Array:
-            by_share = coefficients[:, 1:2] - coefficients[:, :1] * sites.x
-            return np.asarray((-by_share * share * (1.0 - share))[:, None, :])
+            return np.asarray(((coefficients[:, 1:2] - coefficients[:, :1] * sites.x) * bend)[:, None, :])
 
-        return Expansion(stack(-share * sites.x, share, np.ones((1, 1))), tangent)
+        return Expansion(stack(-slope * sites.x, slope, np.ones((1, 1))), tangent)
 
     def natural(self, point: Array, frame: Frame) -> list[float]:
         """Return n_0, k_max, c and a."""
-        log_n_0, k_max, from_c, a = (float(value) for value in point[:4])
-        falls, spreads = k_max > FLAT, max(k_max, abs(from_c)) > FLAT
+        log_n_0, k, k_from_c, a = (float(value) for value in point[:4])
+        falls, spreads = k > FLAT, max(k, abs(k_from_c)) > FLAT
         n_0 = float(np.exp(log_n_0 + frame.log10_n * LN10)) if spreads else np.nan
-        return [n_0, k_max if falls else 0.0, frame.log10_x + from_c / k_max if falls else np.nan, a]
+        k_max = k * (1.0 + float(np.exp(log_n_0))) if falls else 0.0
+        return [n_0, k_max, frame.log10_x + k_from_c / k if falls else np.nan, a]

@@ -1,0 +1,285 @@
+"""Do 90 % intervals cover the truth in 90 % of simulated studies, and is the verdict on saturation right?
+
+Designs and seeds stand below, fixed before any result was seen; every simulation counts, identified or not. A profile
+covers where the truth is not worse than its threshold, which needs no search for ends. The forecast: the largest size
+is sealed but for the first points of one run, and the band at that run's last step is to hold the observed loss.
+
+Run: python benchmarks/coverage.py     (half an hour; writes coverage.md beside this file)
+     python benchmarks/coverage.py N   (at most N simulations each; prints the tables only)
+"""
+
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from rlscale.bootstrap import bootstrap
+from rlscale.curve_points import arrange, select_points
+from rlscale.forecast import forecast_split
+from rlscale.intervals import make_intervals
+from rlscale.laws import Array
+from rlscale.laws.saturating_slope import SaturatingSlope
+from rlscale.loss_spaces import loss_space
+from rlscale.noise import measure_noise
+from rlscale.profile import excess_at
+from rlscale.projection import SlopeFit, fit_slope_law
+from rlscale.protocols import Setting, size_splits
+from rlscale.saturation import judge_saturation
+from rlscale.simulation import Design, simulate_points
+from rlscale.slope_bands import forecast_band
+from rlscale.slope_fits import fit_slopes
+
+Loss = Literal["linear", "log"]
+
+TABLE = Path(__file__).with_name("coverage.md")
+SEED = 20250928
+LEVEL, DRAWS, VERDICT_DRAWS, SEEN, PROCESSES = 0.9, 500, 400, 3, 2
+LAW = SaturatingSlope()
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A design whose slopes saturate.
+
+    Attributes:
+        design: the simulated study.
+        k_max: true limit of the slope.
+        n_0: true size of half of it.
+        proportional_sd: standard deviation of a run's slope over its size's, beside the design's own scatter.
+    """
+
+    design: Design
+    k_max: float
+    n_0: float
+    proportional_sd: float = 0.0
+
+
+def saturating(sizes: Sequence[float], k_max: float, n_0: float) -> list[float]:
+    """Return k(N) = k_max / (1 + n_0 / N)."""
+    return [k_max / (1 + n_0 / size) for size in sizes]
+
+
+def linear_in_log(sizes: Sequence[float], smallest: float, largest: float) -> list[float]:
+    """Return slopes linear in log N between those of the first and the last size."""
+    return [float(k) for k in np.interp(np.log(sizes), np.log([sizes[0], sizes[-1]]), [smallest, largest])]
+
+
+def power_of_size(sizes: Sequence[float], smallest: float, largest: float) -> list[float]:
+    """Return slopes that are a power of N between those of the first and the last size."""
+    return [float(k) for k in np.exp(linear_in_log(sizes, np.log(smallest), np.log(largest)))]
+
+
+PUBLISHED_SIZES = [int(size * 1e9) for size in (0.5, 1.5, 3, 7, 14, 32, 72)]
+MINI_SIZES = [3012, 5296, 11784, 32440, 82624, 185376]
+TENFOLD_SIZES = [int(size) for size in np.geomspace(1.7e9, 1.7e11, 7).round()]
+
+PUBLISHED = Truth(
+    Design(
+        sizes=PUBLISHED_SIZES,
+        slopes=saturating(PUBLISHED_SIZES, 0.15, 17e9),
+        first_loss=[0.978, 0.975, 0.908, 0.871, 0.824, 0.765, 0.693],
+        steps=range(1, 106, 4),
+        seeds=3,
+        problems=500,
+        run_slope_sd=0.004,
+        wander_sd=0.003,
+        wander_correlation=0.9,
+    ),
+    k_max=0.15,
+    n_0=17e9,
+)
+MINI = Truth(
+    Design(
+        sizes=MINI_SIZES,
+        slopes=saturating(MINI_SIZES, 0.45, 1e4),
+        first_loss=[0.86, 0.81, 0.78, 0.74, 0.74, 0.69],
+        steps=[8, 11, 16, 23, 32, 45, 63, 89, 126, 178, 251, 354, 500],
+        seeds=3,
+        problems=500,
+        run_slope_sd=0.04,
+        wander_sd=0.003,
+        wander_correlation=0.9,
+    ),
+    k_max=0.45,
+    n_0=1e4,
+)
+MAIN = {"published-like": PUBLISHED, "mini-like": MINI}
+STRESS = {
+    "one run a size": replace(PUBLISHED, design=replace(PUBLISHED.design, seeds=1)),
+    "no scatter between runs": replace(PUBLISHED, design=replace(PUBLISHED.design, run_slope_sd=0.0)),
+    "scatter in proportion to k": replace(
+        PUBLISHED, design=replace(PUBLISHED.design, run_slope_sd=0.0), proportional_sd=0.1
+    ),
+    "0.5 B to 7 B only": replace(
+        PUBLISHED,
+        design=replace(
+            PUBLISHED.design,
+            sizes=PUBLISHED_SIZES[:4],
+            slopes=PUBLISHED.design.slopes[:4],
+            first_loss=PUBLISHED.design.first_loss[:4],
+        ),
+    ),
+}
+TENFOLD = Design(
+    sizes=TENFOLD_SIZES,
+    slopes=saturating(TENFOLD_SIZES, 0.15, 17e9),
+    first_loss=[0.9, 0.87, 0.84, 0.8, 0.77, 0.73, 0.69],
+    steps=range(1, 106),
+    seeds=3,
+    problems=500,
+    run_slope_sd=0.004,
+    wander_sd=0.003,
+    wander_correlation=0.9,
+)
+VERDICTS = {
+    "linear in log N, .004 to .12, published sizes": replace(
+        PUBLISHED.design, slopes=linear_in_log(PUBLISHED_SIZES, 0.004, 0.12)
+    ),
+    "linear in log N, .014 to .136, tenfold sizes": replace(TENFOLD, slopes=linear_in_log(TENFOLD_SIZES, 0.014, 0.136)),
+    "a power of N, .014 to .136, tenfold sizes": replace(TENFOLD, slopes=power_of_size(TENFOLD_SIZES, 0.014, 0.136)),
+    "saturating, tenfold sizes": TENFOLD,
+    "saturating, published-like": PUBLISHED.design,
+}
+SIMULATIONS = {"main": 1000, "stress": 300, ("verdict", "log"): 1000, ("verdict", "linear"): 200}
+
+
+class Outcome(NamedTuple):
+    """What one simulated study says; each field but the slopes' is 0 or 1.
+
+    Attributes:
+        k_max_bootstrap: the quantiles hold k_max.
+        k_max_profile: the profile holds it.
+        n_0_bootstrap: the quantiles hold n_0.
+        n_0_profile: the profile holds it.
+        open_bootstrap: the quantiles of n_0 have an open end.
+        open_profile: the profile of n_0 has one.
+        forecast: the band holds the last loss of the sealed run.
+        k: by size, the interval holds the slope.
+    """
+
+    k_max_bootstrap: bool
+    k_max_profile: bool
+    n_0_bootstrap: bool
+    n_0_profile: bool
+    open_bootstrap: bool
+    open_profile: bool
+    forecast: bool
+    k: tuple[bool, ...]
+
+
+def simulate(truth: Truth, index: int) -> pd.DataFrame:
+    """Return the points of one simulation."""
+    generator = np.random.default_rng([SEED, index])
+    design = truth.design
+    if not truth.proportional_sd:
+        return simulate_points(design, generator)
+    slopes = np.repeat(design.slopes, design.seeds)
+    slopes *= 1 + truth.proportional_sd * generator.standard_normal(slopes.size)
+    each = replace(
+        design,
+        sizes=np.repeat(design.sizes, design.seeds).tolist(),
+        slopes=slopes.tolist(),
+        first_loss=np.repeat(design.first_loss, design.seeds).tolist(),
+        seeds=1,
+    )
+    seed = np.repeat(np.tile(np.arange(design.seeds), len(design.sizes)), len(design.steps))
+    return simulate_points(each, generator).assign(seed=seed)
+
+
+def try_intervals(truth: Truth, loss: Loss, index: int) -> Outcome:
+    """Simulate a study, make its intervals and say which hold the truth."""
+    points = simulate(truth, index)
+    fit = fit_slope_law(LAW, loss_space(arrange(points, x="samples"), loss))
+    found = bootstrap(fit, measure_noise(fit), draws=DRAWS, seed=index, with_excess=True)
+    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    bounds = LAW.parameters(truth.design.sizes)[1]
+    k_max, n_0 = np.quantile(found.scale, tails), np.quantile(LAW.natural(found.shape), tails)
+    is_open = (n_0[0] <= bounds.lower * 1.001, n_0[1] >= bounds.upper * 0.999)
+    k_low, k_high = np.quantile(found.slopes, tails, axis=0)
+    if index == 0:
+        check_ends(fit, (k_max, n_0, is_open))
+    limits = np.quantile(found.excess, LEVEL, axis=0)
+    of_n_0 = excess_at(fit, "shape", np.log([truth.n_0, bounds.lower, bounds.upper])) <= limits[1]
+    return Outcome(
+        k_max_bootstrap=bool(k_max[0] <= truth.k_max <= k_max[1]),
+        k_max_profile=bool(excess_at(fit, "scale", np.array([truth.k_max]))[0] <= limits[0]),
+        n_0_bootstrap=bool((is_open[0] or n_0[0] <= truth.n_0) and (is_open[1] or truth.n_0 <= n_0[1])),
+        n_0_profile=bool(of_n_0[0]),
+        open_bootstrap=any(is_open),
+        open_profile=bool(of_n_0[1:].any()),
+        forecast=try_forecast(points, loss),
+        k=tuple(((k_low <= truth.design.slopes) & (truth.design.slopes <= k_high)).tolist()),
+    )
+
+
+def check_ends(fit: SlopeFit, ends: tuple[Array, Array, tuple[bool, bool]]) -> None:
+    """Assert that the quantiles here are those of `make_intervals`, which would draw the replicates again."""
+    made = make_intervals(fit, "bootstrap", level=LEVEL, draws=DRAWS, seed=0)
+    k_max, n_0, is_open = ends
+    assert (made.k_max.low, made.k_max.high) == tuple(k_max)
+    assert (made.n_0.low, made.n_0.high) == tuple(
+        None if opened else end for opened, end in zip(is_open, n_0, strict=True)
+    )
+
+
+def try_forecast(points: pd.DataFrame, loss: Loss) -> bool:
+    """Seal the largest size but for the first points of a run; say whether the band holds that run's last loss."""
+    largest = int(points["params"].max())
+    split = size_splits(points, x="samples", training="others", target_params=largest)[0]
+    (forecast,) = (
+        found
+        for found in forecast_split(
+            replace(split, curves=split.curves[:1]),
+            [Setting("early-size", "samples", loss, "others", None)],
+            laws={"saturating_slope": partial(fit_slopes, "saturating_slope")},
+            seen=SEEN,
+            band=forecast_band,
+        )
+        if found.role == "law"
+    )
+    if forecast.bands is None:
+        raise RuntimeError(f"no forecast of params {largest}: {forecast.reason}")
+    low, high = forecast.bands[LEVEL]
+    return bool(low[-1] <= forecast.observed.loss[-1] <= high[-1])
+
+
+def try_verdict(design: Design, loss: Loss, index: int) -> str:
+    """Simulate a study and judge it."""
+    points = simulate_points(design, np.random.default_rng([SEED, index]))
+    curves = arrange(select_points(points, max_params=None, first_steps=None), x="samples")
+    return judge_saturation(loss_space(curves, loss), draws=VERDICT_DRAWS, seed=index).verdict
+
+
+def spread_out[T](pool: "multiprocessing.pool.Pool", trial: Callable[[int], T], count: int) -> list[T]:
+    """Return the results of simulations 0 to count - 1, in order."""
+    return pool.map(trial, range(count), chunksize=10)
+
+
+def share(hits: Iterable[bool]) -> str:
+    """Return a share in percent with its Monte-Carlo standard error."""
+    values = np.array(list(hits), dtype=float)
+    return f"{100 * values.mean():.1f} ± {100 * np.sqrt(values.mean() * (1 - values.mean()) / values.size):.1f}"
+
+
+def interval_row(name: str, loss: Loss, outcomes: Sequence[Outcome]) -> str:
+    """Return one row of the table of coverage."""
+    columns = [share(column) for column in list(zip(*outcomes, strict=True))[:-1]]
+    by_size = np.array([outcome.k for outcome in outcomes])
+    means, least = 100 * by_size.mean(), 100 * by_size.mean(axis=0).min()
+    cells = [name, loss, str(len(outcomes)), *columns[:4], f"{means:.1f} ({least:.1f})", columns[6], *columns[4:6]]
+    return f"| {' | '.join(cells)} |"
+
+
+def verdict_row(name: str, loss: Loss, verdicts: Sequence[str]) -> str:
+    """Return one row of the table of verdicts."""
+    shares = [share(found == verdict for found in verdicts) for verdict in ("saturating", "not saturating", "not identified")]
+    return f"| {' | '.join([name, loss, str(len(verdicts)), *shares])} |"
