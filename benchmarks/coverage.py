@@ -8,6 +8,7 @@ Run: python benchmarks/coverage.py     (half an hour; writes coverage.md beside 
      python benchmarks/coverage.py N   (at most N simulations each; prints the tables only)
 """
 
+import itertools
 import multiprocessing
 import os
 import platform
@@ -149,7 +150,9 @@ VERDICTS = {
     "saturating, tenfold sizes": TENFOLD,
     "saturating, published-like": PUBLISHED.design,
 }
-SIMULATIONS = {"main": 1000, "stress": 300, ("verdict", "log"): 1000, ("verdict", "linear"): 200}
+LOSSES: tuple[Loss, Loss] = ("linear", "log")
+SIMULATIONS = {"main": 1000, "stress": 300}
+JUDGED = {"linear": 200, "log": 1000}
 
 
 class Outcome(NamedTuple):
@@ -259,11 +262,6 @@ def try_verdict(design: Design, loss: Loss, index: int) -> str:
     return judge_saturation(loss_space(curves, loss), draws=VERDICT_DRAWS, seed=index).verdict
 
 
-def spread_out[T](pool: "multiprocessing.pool.Pool", trial: Callable[[int], T], count: int) -> list[T]:
-    """Return the results of simulations 0 to count - 1, in order."""
-    return pool.map(trial, range(count), chunksize=10)
-
-
 def share(hits: Iterable[bool]) -> str:
     """Return a share in percent with its Monte-Carlo standard error."""
     values = np.array(list(hits), dtype=float)
@@ -283,3 +281,38 @@ def verdict_row(name: str, loss: Loss, verdicts: Sequence[str]) -> str:
     """Return one row of the table of verdicts."""
     shares = [share(found == verdict for found in verdicts) for verdict in ("saturating", "not saturating", "not identified")]
     return f"| {' | '.join([name, loss, str(len(verdicts)), *shares])} |"
+
+
+def run_all(most: int) -> tuple[list[str], list[str]]:
+    """Return the rows of both tables, printing each as it is made.
+
+    Args:
+        most: simulations of a row at most.
+    """
+    coverage, verdicts = [], []
+    with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
+        for kind, truths in (("main", MAIN), ("stress", STRESS)):
+            for (name, truth), loss in itertools.product(truths.items(), LOSSES):
+                count = min(SIMULATIONS[kind], most)
+                outcomes = pool.map(partial(try_intervals, truth, loss), range(count), chunksize=5)
+                coverage.append(interval_row(name, loss, outcomes))
+                print(coverage[-1], flush=True)
+        for (name, design), loss in itertools.product(VERDICTS.items(), LOSSES):
+            count = min(JUDGED[loss], most)
+            found = pool.map(partial(try_verdict, design, loss), range(count), chunksize=5)
+            verdicts.append(verdict_row(name, loss, found))
+            print(verdicts[-1], flush=True)
+    return coverage, verdicts
+
+
+def main() -> None:
+    """Print the tables, and write them where every simulation was made."""
+    most = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    start = time.perf_counter()
+    coverage, verdicts = run_all(most or max(*SIMULATIONS.values(), *JUDGED.values()))
+    minutes = (time.perf_counter() - start) / 60
+    print(f"{minutes:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()

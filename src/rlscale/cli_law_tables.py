@@ -27,9 +27,8 @@ def show_fit(fit: "Fit") -> None:
         table.add_row(f"{int(size):,}", number(slope), *interval, *free)
     console = new_console()
     console.print(table)
-    n_0 = "none" if fit.n_0 is None else f"{fit.n_0:.5g}"
-    spans = (f" {_span(made['k_max'])}", f" {_span(made['n_0'], '.4g')}") if made else ("", "")
-    console.print(f"K_max = {fit.k_max:.4f}{spans[0]}, N_0 = {n_0}{spans[1]} parameters")
+    k_max, n_0 = parameters(fit)
+    console.print(f"K_max = {k_max}, N_0 = {n_0} parameters")
     if made:
         console.print(
             f"{made['level']:.0%} intervals by {made['method']}, {made['draws']} replicates, seed {made['seed']}; "
@@ -40,6 +39,14 @@ def show_fit(fit: "Fit") -> None:
     console.print(f"{fit.points} points, SSE = {fit.sse:.4g}, pooled R² = {number(fit.r2_pooled)}")
     for note in [*fit.notes, *(made["notes"] if made else [])]:
         console.print(f"note: {note}")
+
+
+def parameters(fit: "Fit") -> tuple[str, str]:
+    """Return K_max and N_0 in words, with their intervals where there are any."""
+    k_max, n_0 = f"{fit.k_max:.4f}", "none" if fit.n_0 is None else f"{fit.n_0:.5g}"
+    if fit.intervals is None:
+        return k_max, n_0
+    return f"{k_max} {_span(fit.intervals['k_max'])}", f"{n_0} {_span(fit.intervals['n_0'], '.4g')}"
 
 
 def show_law_fit(fit: Mapping[str, Any]) -> None:

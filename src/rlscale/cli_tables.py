@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from rlscale.cli_law_tables import new_console, number, show_fit
+from rlscale.cli_law_tables import new_console, number, parameters, show_fit
 
 if TYPE_CHECKING:
     from rlscale.grid import Grid
@@ -54,10 +54,10 @@ def show_summary(study: str, summary: "Summary") -> None:
     first, *_ = summary.fits.values()
     show_fit(first)
     console = new_console()
-    table = Table("X", "loss", "K_max", "N_0", "pooled R²", "points", title=f"study {study}: every fit")
+    table = Table("X", "loss", "K_max", "N_0", "saturation", "pooled R²", "points", title=f"study {study}: every fit")
     for fit in summary.fits.values():
-        n_0 = "none" if fit.n_0 is None else f"{fit.n_0:.5g}"
-        table.add_row(fit.x, fit.loss, f"{fit.k_max:.4f}", n_0, number(fit.r2_pooled), str(fit.points))
+        verdict = fit.saturation["verdict"] if fit.saturation else "-"
+        table.add_row(fit.x, fit.loss, *parameters(fit), verdict, number(fit.r2_pooled), str(fit.points))
     console.print(table)
     for what, paths in (("tables", summary.tables), ("figures", summary.figures)):
         console.print(f"{what}:")

@@ -35,6 +35,10 @@ def study_summary(paths: StudyPaths) -> Summary:
     if not paths.fit.is_file():
         raise UserError(f"study {paths.study} has no fit yet ({paths.fit}): run `make run STUDY={paths.study}`")
     fits = read_json(paths.fit)["fits"]
-    tables = [path for path in (paths.curves_csv, paths.all_scores, paths.law_points, paths.fit) if path.is_file()]
+    written = (
+        *(paths.curves_csv, paths.all_scores, paths.law_points, paths.fit),
+        *(paths.ranking, paths.comparison, paths.sensitivity, paths.findings),
+    )
+    tables = [path for path in written if path.is_file()]
     figures = sorted(paths.figure("*", "svg").parent.glob("*.svg"))
     return Summary({name: Fit(**fit) for name, fit in fits.items()}, tables, figures)

@@ -37,7 +37,7 @@ SURFACE_LAWS: dict[str, SurfaceLaw] = {
 }
 """The laws of the whole surface by name."""
 
-_ROUGH = {"tolerance": 1e-4, "rounds": 25}
+_ROUGH = {"tolerance": 1e-4, "rounds": 30}
 _EXACT = {"tolerance": 1e-13, "rounds": 100, "second_order": True}
 _AT_ONCE = 1_000_000  # starts times points that are stepped together, for the memory's sake
 
@@ -99,13 +99,9 @@ def _search(law: SurfaceLaw, loss: Loss, points: Points, frames: tuple[Frame, ..
     begun = residuals.start(np.clip(np.concatenate(shapes), lower[:, : law.shapes], upper[:, : law.shapes]))
     ends = descend(residuals, begun, lower, upper, residuals.zero, **_ROUGH)
     pieces = pieces_of(points, frames, by_size=law.by_size)
-    chunks = np.array_split(np.arange(piece.size), -(-piece.size * pieces.loss.shape[1] // _AT_ONCE))
-    parts = []
-    for rows in (chunk for chunk in chunks if chunk.size):
-        residuals = SurfaceResiduals(law, loss, pieces, piece[rows], lower[rows], upper[rows])
-        parts.append(descend(residuals, ends.points[rows], lower[rows], upper[rows], residuals.zero, **_ROUGH))
-    ends = Minima(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    # Of starts that end alike the first is taken, so that rounding does not choose.
+    sse = np.concatenate([
+        SurfaceResiduals(law, loss, pieces, piece[row:row+1], lower[row:row+1], upper[row:row+1]).sse(ends.points[row:row+1]) for row in range(piece.size)])
+    ends = ends._replace(sse=sse)
     alike = [ends.sse <= ends.sse[piece == index].min() * (1 + 1e-6) for index in range(len(frames))]
     first = np.array([np.flatnonzero(near & (piece == index))[0] for index, near in enumerate(alike)])
     residuals = SurfaceResiduals(law, loss, pieces, piece[first], lower[first], upper[first])

@@ -163,6 +163,10 @@ class SurfaceResiduals:
         rates *= (root * rate)[:, None, :]
         return State(points, root * (self._observed[which] - modelled), rates)
 
+    def sse(self, points: Array) -> Array:
+        _, residuals, _ = self.at(points, np.arange(len(points)))
+        return np.einsum("rp,rp->r", residuals, residuals)
+
     def _rows(self, rows: Indices) -> tuple[slice | Indices, Sites]:
         """Return what selects the points of starts, and their sites; a single piece broadcasts over the starts."""
         if len(self._observed) == 1:
