@@ -131,6 +131,8 @@ def select_points(points: pd.DataFrame, *, max_params: float | None, first_steps
 def with_base_loss(points: pd.DataFrame) -> pd.DataFrame:
     """Return the points with a column ``base_loss``: their curve's test loss at step 0, NaN where there is none."""
     names = curve_columns(points)
+    if not (points["step"] == 0).any():
+        return points.assign(base_loss=np.nan)
     base = points.loc[points["step"] == 0, [*names, "test_loss"]].groupby(names, dropna=False)["test_loss"].mean()
     return points.drop(columns="base_loss", errors="ignore").join(base.rename("base_loss"), on=names)
 

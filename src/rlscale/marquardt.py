@@ -3,7 +3,8 @@
 Every row is a start of its own and all rows are stepped together, so that a dozen starts cost little more than one.
 Nothing is random. A step minimises the damped Gauss-Newton model over the whole box; what a problem can solve for in
 closed form it puts right after each step, which turns the method into variable projection (Ruhe and Wedin, SIAM Review
-22, 1980, algorithm 2; damping after Marquardt, J. SIAM 11, 1963).
+22, 1980, algorithm 2; damping after Marquardt, J. SIAM 11, 1963). Gauss and Newton's model settles slowly where the
+residuals are large, so the last steps may use the true curvature.
 """
 
 from typing import NamedTuple, Protocol
@@ -16,9 +17,9 @@ from rlscale.laws import Array
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 
-_SHIFT = 1e-4
-_RIDGE = 1e-13  # against singular systems, relative to a unit diagonal
+_RIDGE = 1e-13  # against singular systems, relative to the diagonal
 _DAMPING = (1e-12, 1e-3, 1e10)  # least, first, and where no step goes downhill any more
+_SHIFT = 1e-4  # of a coordinate, for the curvature by differences: its error is about the shift squared
 
 
 class State(NamedTuple):
@@ -36,14 +37,15 @@ class State(NamedTuple):
 
 
 class Problem(Protocol):
-    """Residuals as a function of d coordinates, for several rows at once."""
+    """Residuals as a function of d coordinates, all of order 1, for several rows at once."""
 
-    def at(self, points: Array, rows: Indices) -> State:
-        """Return the state at points after the coordinates with a closed form, if any, are put to their best.
+    def at(self, points: Array, rows: Indices, *, solve: bool = True) -> State:
+        """Return the state at points.
 
         Args:
             points: shape (rows, d).
             rows: which start each row of ``points`` continues.
+            solve: whether to put the coordinates with a closed form, if any, to their best first.
         """
         ...
 
@@ -56,126 +58,156 @@ class Minima(NamedTuple):
     converged: Flags
 
 
+class Bounds(NamedTuple):
+    """Least and largest coordinates by row, each of shape (rows, d)."""
+
+    lower: Array
+    upper: Array
+
+    def of(self, rows: Indices) -> "Bounds":
+        """Return the bounds of some rows."""
+        return Bounds(self.lower[rows], self.upper[rows])
+
+    def less(self, points: Array) -> "Bounds":
+        """Return the bounds of a step from points."""
+        return Bounds(self.lower - points, self.upper - points)
+
+    def clip(self, points: Array) -> Array:
+        """Return the points within the bounds."""
+        return np.clip(points, self.lower, self.upper)
+
+
 def descend(
-    problem: Problem, starts: Array, lower: Array, upper: Array, zero: Array, *, tolerance: float, rounds: int, second_order: bool = False
+    problem: Problem, starts: Array, bounds: Bounds, zero: Array, *, tolerance: float, rounds: int, exact: bool = False
 ) -> Minima:
     """Find a local least squares from each start.
 
     Args:
         problem: the residuals and their derivatives.
         starts: shape (rows, d), within the bounds.
-        lower: least values, shape (rows, d).
-        upper: largest values, shape (rows, d).
-        zero: by row, a sum of squares that is zero to rounding.
-        tolerance: a row has settled where Gauss-Newton promises to lower its sum of squares by a smaller share.
+        bounds: of the coordinates, by start.
+        zero: by start, a sum of squares that is zero to rounding.
+        tolerance: a row has settled where a step without damping promises to lower its sum of squares by no more than
+            this share.
         rounds: steps at most.
+        exact: whether to use the true curvature where it is positive; each round costs 2 d rows more.
     """
     rows = np.arange(len(starts))
-    points, sse, slope, bend = _model(problem.at(starts, rows))
-    if second_order:
-        bend = _curvature(problem, points, rows, slope, bend, lower, upper)
+    known = _model(problem, problem.at(starts, rows), rows, bounds if exact else None)
+    points, sse, slope, bend = known
     damping, converged = np.full(len(starts), _DAMPING[1]), np.zeros(len(starts), dtype=bool)
     for _ in range(rounds):
-        low, high, pull, curve = lower[rows] - points[rows], upper[rows] - points[rows], slope[rows], bend[rows]
-        step = solve_within(curve, pull, damping[rows], low, high)
+        room, pull, curve = bounds.of(rows).less(points[rows]), slope[rows], bend[rows]
+        step = solve_within(curve, pull, damping[rows], room)
         enough = np.maximum(tolerance * sse[rows], zero[rows])
         near = np.flatnonzero(np.einsum("ri,ri->r", pull, step) <= enough)
         if near.size:
-            full = solve_within(curve[near], pull[near], 0.0, low[near], high[near])
-            converged[rows[near]] = np.einsum("ri,ri->r", pull[near], full) <= enough[near]
+            undamped = solve_within(curve[near], pull[near], np.zeros(near.size), room.of(near))
+            converged[rows[near]] = np.einsum("ri,ri->r", pull[near], undamped) <= enough[near]
         going = ~converged[rows] & (damping[rows] < _DAMPING[2])
         rows, step = rows[going], step[going]
         if not rows.size:
             break
-        trial = _model(problem.at(np.clip(points[rows] + step, lower[rows], upper[rows]), rows))
-        better = trial[1] < sse[rows]
-        if second_order and better.any():
-            own = rows[better]
-            trial[3][better] = _curvature(problem, trial[0][better], own, trial[2][better], trial[3][better], lower[own], upper[own])
-        for now, then in zip((points, sse, slope, bend), trial, strict=True):
-            now[rows[better]] = then[better]
+        trial = problem.at(bounds.of(rows).clip(points[rows] + step), rows)
+        better = _squares(trial) < sse[rows]
+        moved = rows[better]
+        if moved.size:
+            state = State(*(column[better] for column in trial))
+            for now, then in zip(known, _model(problem, state, moved, bounds.of(moved) if exact else None), strict=True):
+                now[moved] = then
         damping[rows] = np.maximum(damping[rows] * np.where(better, 0.1, 8.0), _DAMPING[0])
     return Minima(points, sse, converged)
 
 
-def solve_within(squares: Array, products: Array, damping: Array | float, lower: Array, upper: Array) -> Array:
-    """Minimise ½ s'(H + damping · diag H)s - g's over lower <= s <= upper, row by row, by an active-set method.
+def solve_within(squares: Array, products: Array, damping: Array, room: Bounds) -> Array:
+    """Minimise ½ s'(H + damping · diag H)s - g's within bounds, row by row, by an active-set method from s = 0.
 
     Args:
         squares: H, positive semi-definite, shape (rows, d, d); a coordinate whose row is zero stays where it is.
         products: g, shape (rows, d).
-        damping: by row, or for all.
-        lower: at most 0, shape (rows, d).
-        upper: at least 0, shape (rows, d).
+        damping: by row.
+        room: the bounds of s; 0 lies within them.
     """
     diagonal = np.einsum("rii->ri", squares)
-    added = diagonal * (np.asarray(damping)[..., None] + _RIDGE) + (diagonal == 0)
     bend = squares.copy()
-    np.einsum("rii->ri", bend)[...] += added
-    step, held = np.zeros_like(products), (lower >= 0) | (upper <= 0)
+    np.einsum("rii->ri", bend)[...] += diagonal * (damping[:, None] + _RIDGE) + (diagonal == 0)
+    step, held = np.zeros_like(products), (room.lower >= 0) | (room.upper <= 0)
     if not held.any():
         step = np.linalg.solve(bend, products[:, :, None])[:, :, 0]
-        if ((step >= lower) & (step <= upper)).all():
+        if ((step >= room.lower) & (step <= room.upper)).all():
             return step
         step = np.zeros_like(products)
-    rest, identity, scale = products, np.eye(products.shape[-1]), 1.0 / np.sqrt(diagonal + (diagonal == 0))
-    for _ in range(3 * products.shape[-1]):
+    rest, identity, scale = products, np.eye(products.shape[1]), 1.0 / np.sqrt(diagonal + (diagonal == 0))
+    for _ in range(3 * products.shape[1]):
         free = ~held
         system = np.where(free[:, :, None] & free[:, None, :], bend, identity)
         move = np.linalg.solve(system, np.where(free, rest, 0.0)[:, :, None])[:, :, 0]
-        step, blocked = _move(step, move, lower, upper)
+        step, blocked = _move(step, move, room)
         held |= blocked
         rest = products - np.matmul(bend, step[:, :, None])[:, :, 0]
-        let_go = _released(step <= lower, rest * scale, held & (lower < upper))
-        let_go[blocked.any(axis=-1)] = False
+        # A row lets one coordinate go at a time, once the free ones are at their best.
+        let_go = _let_go(step <= room.lower, rest * scale, held & (room.lower < room.upper))
+        let_go[blocked.any(axis=1)] = False
         if not (blocked.any() or let_go.any()):
             break
         held &= ~let_go
     return step
 
 
-def _move(step: Array, move: Array, lower: Array, upper: Array) -> tuple[Array, Flags]:
-    """Return the steps after a move as far as the first bound in its way, and which coordinates that bound stopped."""
-    end = step + move
-    if ((end >= lower) & (end <= upper)).all():
-        return end, np.zeros(step.shape, dtype=bool)
-    bound = np.where(move > 0, upper, lower)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        room = np.where(move == 0, np.inf, (bound - step) / move)
-    share = np.minimum(room.min(axis=-1, keepdims=True), 1.0)
-    blocked = room <= share
-    return np.where(blocked, bound, np.clip(step + share * move, lower, upper)), blocked
-
-
-def _released(low: Flags, rest: Array, held: Flags) -> Flags:
-    """Return, by row, the held coordinate whose release lowers the value the fastest, if any does."""
-    gain = np.where(held, np.where(low, rest, -rest), 0.0)
-    fastest = np.arange(rest.shape[-1]) == gain.argmax(axis=-1)[:, None]
-    return np.asarray(fastest & (gain > 1e-12 * np.abs(rest).max(axis=-1, keepdims=True)))
-
-
-def normal(rates: Array, residuals: Array) -> tuple[Array, Array]:
-    """Return the normal equations, squares (rows, d, d) and products (rows, d)."""
+def normal_equations(rates: Array, residuals: Array) -> tuple[Array, Array]:
+    """Return the squares, (rows, d, d), and the products, (rows, d), of rates and residuals."""
     return np.matmul(rates, rates.transpose(0, 2, 1)), np.matmul(rates, residuals[:, :, None])[:, :, 0]
 
 
-def _model(state: State) -> tuple[Array, Array, Array, Array]:
-    """Return the points, the sums of squares and half of their downhill gradients and Gauss-Newton Hessians."""
-    squares, products = normal(state.rates, state.residuals)
-    return state.points, np.einsum("rp,rp->r", state.residuals, state.residuals), products, squares
+def _move(step: Array, move: Array, room: Bounds) -> tuple[Array, Flags]:
+    """Return the steps after a move as far as the first bound in its way, and which coordinates that bound stopped."""
+    end = step + move
+    if ((end >= room.lower) & (end <= room.upper)).all():
+        return end, np.zeros(step.shape, dtype=bool)
+    bound = np.where(move > 0, room.upper, room.lower)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share_to = np.where(move == 0, np.inf, (bound - step) / move)
+    share = np.minimum(share_to.min(axis=1, keepdims=True), 1.0)
+    blocked = share_to <= share
+    return np.where(blocked, bound, room.clip(step + share * move)), blocked
 
 
-def _curvature(problem, points, rows, slope, bend, lower, upper):
-    hessian = np.empty_like(bend)
-    for i in range(points.shape[1]):
-        shift = np.zeros(points.shape[1]); shift[i] = _SHIFT
-        state = problem.at(np.concatenate([points + shift, points - shift]), np.concatenate([rows, rows]), solve=False)
-        g = np.matmul(state.rates, state.residuals[:, :, None])[:, :, 0]
-        hessian[:, i] = (g[len(rows):] - g[:len(rows)]) / (2 * _SHIFT)
-    hessian = (hessian + hessian.transpose(0, 2, 1)) / 2
-    held = ((points <= lower) & (slope <= 0)) | ((points >= upper) & (slope >= 0))
-    scale = np.sqrt(np.einsum("rii->ri", bend)); scale = 1 / np.where(scale > 0, scale, 1)
-    both = ~(held[:, :, None] | held[:, None, :])
-    scaled = np.where(both, hessian * scale[:, :, None] * scale[:, None, :], np.eye(points.shape[1]))
-    good = np.linalg.eigvalsh(scaled)[:, 0] > 1e-9
-    return np.where(both & good[:, None, None], hessian, bend)
+def _let_go(low: Flags, rest: Array, held: Flags) -> Flags:
+    """Return, by row, the held coordinate whose release lowers the value the fastest, if any does."""
+    gain = np.where(held, np.where(low, rest, -rest), 0.0)
+    fastest = np.arange(rest.shape[1]) == gain.argmax(axis=1)[:, None]
+    return np.asarray(fastest & (gain > 1e-12 * np.abs(rest).max(axis=1, keepdims=True)))
+
+
+def _squares(state: State) -> Array:
+    return np.einsum("rp,rp->r", state.residuals, state.residuals)
+
+
+def _model(problem: Problem, state: State, rows: Indices, bounds: Bounds | None) -> tuple[Array, Array, Array, Array]:
+    """Return the points, the sums of squares, and half of their downhill gradients and of their curvature.
+
+    The curvature is Gauss and Newton's; within ``bounds``, where given, the true one in the rows where it is positive.
+    """
+    squares, products = normal_equations(state.rates, state.residuals)
+    if bounds is not None:
+        squares = _curvature(problem, state.points, rows, squares, products, bounds)
+    return state.points, _squares(state), products, squares
+
+
+def _curvature(
+    problem: Problem, points: Array, rows: Indices, squares: Array, products: Array, bounds: Bounds
+) -> Array:
+    """Return the curvature by central differences of the gradient, over the coordinates that no bound holds."""
+    hessian = np.empty_like(squares)
+    for index, shift in enumerate(_SHIFT * np.eye(points.shape[1])):
+        ahead, behind = (problem.at(points + sign * shift, rows, solve=False) for sign in (1.0, -1.0))
+        difference = normal_equations(behind.rates, behind.residuals)[1] - normal_equations(ahead.rates, ahead.residuals)[1]
+        hessian[:, index] = difference / (2 * _SHIFT)
+    held = ((points <= bounds.lower) & (products <= 0)) | ((points >= bounds.upper) & (products >= 0))
+    diagonal = np.einsum("rii->ri", squares)
+    scale = 1.0 / np.sqrt(diagonal + (diagonal == 0))
+    free = ~(held[:, :, None] | held[:, None, :])
+    symmetric = (hessian + hessian.transpose(0, 2, 1)) / 2
+    scaled = np.where(free, symmetric * scale[:, :, None] * scale[:, None, :], np.eye(points.shape[1]))
+    positive = np.linalg.eigvalsh(scaled)[:, 0] > 1e-9
+    return np.where(free & positive[:, None, None], symmetric, squares)

@@ -103,7 +103,7 @@ def fit_law(law: SlopeLaw, space: LossSpace, free: Array) -> BestFit:
     box = law_box(law, space)
     objective = _objective(law, space, np.zeros(1, dtype=np.intp))
     curvature = space.squares(free, np.zeros(1, dtype=np.intp)).curvature
-    starts = _scan(law, params, free, curvature, box, minima=4)[0]
+    starts = np.unique(_scan(law, params, free, curvature, box, minima=4)[0], axis=0)
     best = _from(objective, starts, box)
     (low, high) = box.lower[0, 1], box.upper[0, 1]
     grid = np.array(
@@ -188,5 +188,7 @@ def _scan(law: SlopeLaw, params: Array, slopes: Array, curvature: Array, box: Bo
     value = scale * (scale * steepness - 2.0 * along)
     padded = np.pad(value, ((0, 0), (1, 1)), constant_values=np.inf)
     is_minimum = (value < padded[:, :-2]) & (value <= padded[:, 2:])
-    rank = np.argsort(np.where(is_minimum, value, np.inf), axis=-1, kind="stable")[:, :minima]
+    value = np.where(is_minimum, value, np.inf)
+    rank = np.argsort(value, axis=-1, kind="stable")[:, :minima]
+    rank = np.where(np.isinf(np.take_along_axis(value, rank, -1)), rank[:, :1], rank)  # fewer minima than asked for
     return np.stack([np.take_along_axis(scale, rank, -1), np.take_along_axis(shapes, rank, -1)], axis=-1)

@@ -1,11 +1,10 @@
 """The least squares behind a surface law: points in pieces that are fitted together, and residuals with derivatives.
 
 A law that is fitted size by size has a piece for each size, any other law one piece; shorter pieces are filled up with
-points of no weight, so that all are searched at once. Where the residuals are linear in the law's coefficients (its link
-is the space of the loss), the coefficients are solved for at every step, within their bounds.
+points of no weight, so that all are searched at once. Where the residuals are linear in the law's coefficients (its
+link is the space of the loss), the coefficients are solved for at every step, within their bounds.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -13,8 +12,8 @@ import numpy as np
 
 from rlscale.curve_points import Curves
 from rlscale.laws import Array
-from rlscale.laws.surface_law import LN10, Frame, Sites, SurfaceLaw
-from rlscale.marquardt import Indices, State, normal, solve_within
+from rlscale.laws.surface_law import LN10, Expansion, Frame, Sites, SurfaceLaw
+from rlscale.marquardt import Bounds, Flags, Indices, State, normal_equations, solve_within
 
 Loss = Literal["linear", "log"]
 
@@ -24,7 +23,7 @@ _GROUPS = 16  # groups of neighbouring points that stand for a curve
 
 
 class Points(NamedTuple):
-    """Points with all that a fit needs of them, one entry per point; ``curve`` and ``size`` are indices."""
+    """Points in order of curve and X, with all that a fit needs of them; ``curve`` and ``size`` are indices."""
 
     curve: Indices
     size: Indices
@@ -34,19 +33,36 @@ class Points(NamedTuple):
     loss: Array
     weight: Array
 
+    def where(self, chosen: Flags) -> "Points":
+        """Return some of the points."""
+        curve, size, *rest = (column[chosen] for column in self)
+        return Points(curve, size, *rest)
+
+    @property
+    def first(self) -> Indices:
+        """Index of the first point of each curve."""
+        return np.flatnonzero(np.diff(self.curve, prepend=-1))
+
+    @property
+    def counts(self) -> Indices:
+        """Points of each curve."""
+        return np.diff(np.append(self.first, self.curve.size))
+
+    def pieces(self, *, by_size: bool) -> list[Flags]:
+        """Return which points are fitted together."""
+        return [self.size == size for size in np.unique(self.size)] if by_size else [np.ones(self.size.size, dtype=bool)]
+
 
 @dataclass(frozen=True)
 class Pieces:
     """Points that are fitted together by row; where a row is filled up, the weight is 0 and the loss is 1.
 
     Attributes:
-        frames: the scales of each piece.
         sites: where the points lie, arrays of shape (pieces, points).
         loss: test loss, same shape.
         weight: weight of a point's squared residual, same shape.
     """
 
-    frames: tuple[Frame, ...]
     sites: Sites
     loss: Array
     weight: Array
@@ -62,132 +78,125 @@ def points_of(curves: Curves) -> Points:
     curve = np.repeat(np.arange(curves.size.size), curves.counts)
     log10_x = curves.log10_x + curves.mean_log10_x[curve]
     by_curve = (curves.size[curve], curves.params[curve], curves.base_loss[curve])
-    points = Points(curve, *by_curve, log10_x, curves.loss, curves.weight)
-    return Points(*(column[curves.weight > 0] for column in points))
+    return Points(curve, *by_curve, log10_x, curves.loss, curves.weight).where(curves.weight > 0)
 
 
 def condensed(points: Points) -> Points:
     """Return each curve as the means of at most 16 groups of neighbouring points: enough to search on, not to fit."""
-    first = np.flatnonzero(np.diff(points.curve, prepend=-1))
-    counts = np.diff(np.append(first, points.curve.size))
-    place = np.arange(points.curve.size) - np.repeat(first, counts)
-    starts = np.flatnonzero(place % np.repeat(-(-counts // _GROUPS), counts) == 0)
+    place = np.arange(points.curve.size) - np.repeat(points.first, points.counts)
+    opens = place % np.repeat(-(-points.counts // _GROUPS), points.counts) == 0
+    starts = np.flatnonzero(opens)
     weight = np.add.reduceat(points.weight, starts)
     x, loss = (np.add.reduceat(points.weight * column, starts) / weight for column in (points.log10_x, points.loss))
-    return Points(*(column[starts] for column in points[:4]), x, loss, weight)
+    return points.where(opens)._replace(log10_x=x, loss=loss, weight=weight)
 
 
 def frames_of(points: Points, *, by_size: bool) -> tuple[Frame, ...]:
     """Return the scales of the pieces."""
-    frames = []
-    for chosen in _chosen(points, by_size=by_size):
-        own = Points(*(column[chosen] for column in points))
-        sizes, base = np.unique(own.params), own.base_loss[np.flatnonzero(np.diff(own.curve, prepend=-1))]
-        centre = float(own.log10_x.mean())
-        frame = Frame(
-            params=tuple(sizes.tolist()),
-            log10_n=float(np.log10(sizes).mean()),
-            log10_x=centre,
-            x_range=(float(own.log10_x.min()) - centre, float(own.log10_x.max()) - centre),
-            base_loss=None if np.isnan(base).any() else float(base.mean()),
-        )
-        frames.append(frame)
-    return tuple(frames)
+    return tuple(_frame(points.where(own)) for own in points.pieces(by_size=by_size))
+
+
+def _frame(points: Points) -> Frame:
+    sizes, base = np.unique(points.params), points.base_loss[points.first]
+    centre = float(points.log10_x.mean())
+    return Frame(
+        params=tuple(sizes.tolist()),
+        log10_n=float(np.log10(sizes).mean()),
+        log10_x=centre,
+        x_range=(float(points.log10_x.min()) - centre, float(points.log10_x.max()) - centre),
+        base_loss=None if np.isnan(base).any() else float(base.mean()),
+    )
 
 
 def pieces_of(points: Points, frames: tuple[Frame, ...], *, by_size: bool) -> Pieces:
     """Return the points in one row for each of the frames."""
-    chosen = _chosen(points, by_size=by_size)
-    shape = (len(frames), max(int(np.count_nonzero(own)) for own in chosen))
+    pieces = [points.where(own) for own in points.pieces(by_size=by_size)]
+    shape = (len(frames), max(piece.loss.size for piece in pieces))
     sites = Sites(np.zeros(shape), np.zeros(shape), np.zeros(shape), np.ones(shape))
     loss, weight = np.ones(shape), np.zeros(shape)
-    for row, (own, frame) in enumerate(zip(chosen, frames, strict=True)):
-        there = frame.sites(points.params[own], points.log10_x[own], points.base_loss[own])
-        columns = ((loss, points.loss[own]), (weight, points.weight[own]), *zip(sites, there, strict=True))
-        for target, values in columns:
+    for row, (piece, frame) in enumerate(zip(pieces, frames, strict=True)):
+        own = frame.sites(piece.params, piece.log10_x, piece.base_loss)
+        for target, values in zip((*sites, loss, weight), (*own, piece.loss, piece.weight), strict=True):
             target[row, : values.size] = values
-    return Pieces(frames, sites, loss, weight)
-
-
-def _chosen(points: Points, *, by_size: bool) -> list[Array]:
-    return [points.size == size for size in np.unique(points.size)] if by_size else [points.size >= 0]
+    return Pieces(sites, loss, weight)
 
 
 class SurfaceResiduals:
-    """Residuals of a law over pieces, as a problem for several starts, each of which belongs to one piece."""
+    """Residuals of a law over pieces, as a problem for several starts, each of which belongs to one piece.
 
-    def __init__(
-        self, law: SurfaceLaw, loss: Loss, pieces: Pieces, piece: Sequence[int] | Indices, lower: Array, upper: Array
-    ) -> None:
-        """Take a law and points.
+    Attributes:
+        bounds: of the coordinates, by start.
+        zero: a sum of squares that is zero to rounding, by start.
+    """
 
-        Args:
-            law: the law.
-            loss: the space of the residuals, L or log10 L.
-            pieces: the points.
-            piece: index of the piece by start.
-            lower: least coordinates by start, shape (starts, d).
-            upper: largest coordinates by start.
-        """
-        self._law, self._piece, self._sites = law, np.asarray(piece), pieces.sites
-        self._lower, self._upper = lower[:, law.shapes :], upper[:, law.shapes :]
+    def __init__(self, law: SurfaceLaw, loss: Loss, pieces: Pieces, piece: Indices, bounds: Bounds) -> None:
+        """Take a law, the space of the residuals, the points, and by start its piece and the bounds."""
+        self.bounds = bounds
+        self._law, self._piece, self._sites = law, piece, pieces.sites
+        self._within = Bounds(bounds.lower[:, law.shapes :], bounds.upper[:, law.shapes :])
         self._projects = law.link == loss
         log10_loss, root = np.log10(pieces.loss), np.sqrt(pieces.weight)
         self._observed, self._root = (pieces.loss if loss == "linear" else log10_loss), root
+        self.zero = 1e-28 * np.sum((root * self._observed) ** 2, axis=1)[piece]
         # Residuals of the link, scaled to approximate those of the loss: what the first coefficients are solved from.
-        slope = pieces.loss if law.link == "log" else 1.0 / pieces.loss
+        scale = pieces.loss if law.link == "log" else 1.0 / pieces.loss
         self._linked = pieces.loss if law.link == "linear" else log10_loss
-        self._linked_root = root if self._projects else root * slope
-        self.zero = 1e-28 * np.sum((root * self._observed) ** 2, axis=-1)[self._piece]
+        self._linked_root = root if self._projects else root * scale
 
     def start(self, shapes: Array) -> Array:
         """Return the points at shapes, (starts, shapes), with the coefficients that approximate the loss best."""
-        points = np.concatenate([shapes, np.clip(0.0, self._lower, self._upper)], axis=1)
-        rows = np.arange(len(points))
-        basis = self._law.expand(shapes, self._rows(rows)[1]).basis
+        rows = np.arange(len(shapes))
+        points = np.concatenate([shapes, self._within.clip(np.zeros_like(self._within.lower))], axis=1)
+        basis = self._law.expand(shapes, self._at(rows)[1]).basis
         for _ in range(2):  # the second time takes off the rounding of the first
             points, _ = self._solve(points, rows, basis, _combined(points[:, self._law.shapes :], basis))
         return points
 
     def at(self, points: Array, rows: Indices, *, solve: bool = True) -> State:
         """Return the points, coefficients solved for where they are linear, the residuals and their derivatives."""
-        which, sites = self._rows(rows)
-        shapes = self._law.shapes
-        expansion = self._law.expand(points[:, :shapes], sites)
-        value = _combined(points[:, shapes:], expansion.basis)
-        if self._projects and solve:
-            points, value = self._solve(points, rows, expansion.basis, value)
-        root = self._root[which]
+        shapes, root = self._law.shapes, self._root[self._at(rows)[0]]
+        points, expansion, value = self._value(points, rows, solve=solve)
         modelled, rate = self._modelled(value)
         rates = np.concatenate([expansion.tangent(points[:, shapes:]), expansion.basis], axis=1)
         rates *= (root * rate)[:, None, :]
-        return State(points, root * (self._observed[which] - modelled), rates)
+        return State(points, root * (self._observed[self._at(rows)[0]] - modelled), rates)
 
-    def sse(self, points: Array) -> Array:
-        _, residuals, _ = self.at(points, np.arange(len(points)))
-        return np.einsum("rp,rp->r", residuals, residuals)
+    def residuals(self, points: Array) -> Array:
+        """Return the residuals of a point for each start."""
+        rows = np.arange(len(points))
+        which, _ = self._at(rows)
+        value = self._value(points, rows, solve=False)[2]
+        return np.asarray(self._root[which] * (self._observed[which] - self._modelled(value)[0]))
 
-    def _rows(self, rows: Indices) -> tuple[slice | Indices, Sites]:
+    def _at(self, rows: Indices) -> tuple[slice | Indices, Sites]:
         """Return what selects the points of starts, and their sites; a single piece broadcasts over the starts."""
         if len(self._observed) == 1:
             return slice(None), self._sites
         which = self._piece[rows]
         return which, Sites(*(column[which] for column in self._sites))
 
+    def _value(self, points: Array, rows: Indices, *, solve: bool) -> tuple[Array, Expansion, Array]:
+        """Return the points, the law's expansion there and the value of the link."""
+        expansion = self._law.expand(points[:, : self._law.shapes], self._at(rows)[1])
+        value = _combined(points[:, self._law.shapes :], expansion.basis)
+        if solve and self._projects:
+            points, value = self._solve(points, rows, expansion.basis, value)
+        return points, expansion, value
+
     def _solve(self, points: Array, rows: Indices, basis: Array, value: Array) -> tuple[Array, Array]:
         """Return the points with the coefficients that fit the link best, and the link's value there."""
-        which, _ = self._rows(rows)
+        which, _ = self._at(rows)
         shape, coefficients = points[:, : self._law.shapes], points[:, self._law.shapes :]
-        lower, upper = self._lower[rows], self._upper[rows]
-        root = self._linked_root[which]
-        step = solve_within(*normal(basis * root[:, None, :], root * (self._linked[which] - value)), 0.0, lower - coefficients, upper - coefficients)
-        best = np.clip(coefficients + step, lower, upper)
+        root, within = self._linked_root[which], self._within.of(rows)
+        squares, products = normal_equations(basis * root[:, None, :], root * (self._linked[which] - value))
+        step = solve_within(squares, products, np.zeros(len(rows)), within.less(coefficients))
+        best = within.clip(coefficients + step)
         return np.concatenate([shape, best], axis=1), value + _combined(best - coefficients, basis)
 
     def _modelled(self, value: Array) -> tuple[Array, Array]:
         """Return the link's value in the space of the residuals, and its derivative by the link's value."""
         if self._projects:
-            return value, np.ones(1)
+            return value, np.ones((1, 1))
         if self._law.link == "log":
             loss = 10.0 ** np.minimum(value, _MOST)
             return loss, LN10 * loss
