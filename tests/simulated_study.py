@@ -1,5 +1,7 @@
 """Simulated studies whose claims are true or false by construction, for the tests of findings."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,77 +14,105 @@ FACTOR_SIZE = SIZES[1]
 """The size whose runs differ in tau, reward accuracy or skill share."""
 
 
-def simulate_study(seed: int = 0, **options: Any) -> pd.DataFrame:
-    """Return curves as a study's table has them; see `_Study` for the options."""
-    return _Study(np.random.default_rng(seed), **options).curves()
-
-
-class _Study:
+@dataclass
+class Study:
     """Straight lines in log-log, one a run, of base models with slopes and levels of their own.
 
-    Options: ``bases`` base models a size, of which ``arm_bases`` have runs of all factors; ``slope`` k of the smallest
-    size and ``rise`` of k, ``drop`` of the level per tenfold N; ``bend`` of the curves; ``r_star`` (None: reuse costs
-    nothing); ``accuracy`` and ``share``, the change of k from 0 to 1; ``instruct``, its slope over that of base (None:
-    no such runs); ``slope_sd`` and ``level_sd`` between base models, ``run_sd`` between runs of one base model, and
-    ``wander_sd`` of correlated steps.
+    Attributes:
+        draw: source of all randomness.
+        bases: base models a size.
+        arm_bases: how many of them have runs of all factors.
+        slope: k of the smallest size.
+        rise: of k per tenfold N.
+        drop: of the level, log10 loss, per tenfold N.
+        bend: curvature, as a share of k: k falls or grows along the curve.
+        r_star: passes that repeats are worth; None where they are worth new problems.
+        taus: data reuse of the arms.
+        accuracy: change of k from reward accuracy 0 to 1.
+        share: change of k from skill share 0 to 1.
+        instruct: slope of instruct over that of base; None for no such runs.
+        slope_sd: of k between base models.
+        level_sd: of the level between base models.
+        run_sd: of both between runs of one base model.
+        wander_sd: of correlated steps, in log10 loss.
     """
 
-    def __init__(self, generator: np.random.Generator, **options: Any) -> None:
-        self.draw = generator
-        self.set: dict[str, Any] = {
-            **{"bases": 3, "arm_bases": 1, "slope": 0.25, "rise": 0.0, "drop": 0.0, "bend": 0.0, "r_star": None},
-            **{"accuracy": 0.0, "share": 0.0, "instruct": None, "taus": (1, 4, 16)},
-            **{"slope_sd": 0.03, "level_sd": 0.03, "run_sd": 0.01, "wander_sd": 0.01},
-            **options,
-        }
-        normal = {
-            name: generator.normal(0, self.set[f"{name}_sd"], (4, self.set["bases"])) for name in ("slope", "level")
-        }
-        self.bases = {
-            (n, b): (normal["slope"][i, b], normal["level"][i, b])
-            for i, n in enumerate(SIZES)
-            for b in range(self.set["bases"])
-        }
+    draw: np.random.Generator
+    bases: int = 3
+    arm_bases: int = 1
+    slope: float = 0.25
+    rise: float = 0.0
+    drop: float = 0.0
+    bend: float = 0.0
+    r_star: float | None = None
+    taus: Sequence[int] = (1, 4, 16)
+    accuracy: float = 0.0
+    share: float = 0.0
+    instruct: float | None = None
+    slope_sd: float = 0.03
+    level_sd: float = 0.03
+    run_sd: float = 0.01
+    wander_sd: float = 0.01
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
     def curves(self) -> pd.DataFrame:
-        runs = [self.run(n, b) for n, b in self.bases]
-        for b in range(self.set["arm_bases"]):
-            runs += [self.run(FACTOR_SIZE, b, tau=tau) for tau in self.set["taus"][1:]]
-            runs += [self.run(FACTOR_SIZE, b, reward_accuracy=accuracy) for accuracy in (0.9, 0.75, 0.6)]
-            runs += [self.run(FACTOR_SIZE, b, skill_share=share) for share in (0.5, 0.25)]
-            if self.set["instruct"] is not None:
-                runs += [self.run(n, b, variant="instruct") for n in SIZES]
-        return pd.concat(runs, ignore_index=True)
+        """Return the table that a study's curves have, a row a point, step 0 first."""
+        errors = self.draw.normal(0, 1, (len(SIZES), self.bases, 2)) * [self.slope_sd, self.level_sd]
+        for index, params in enumerate(SIZES):
+            for base in range(self.bases):
+                own = tuple(errors[index, base])
+                self.run(params, base, own)
+                if base < self.arm_bases and self.instruct is not None:
+                    self.run(params, base, own, variant="instruct")
+                if base < self.arm_bases and params == FACTOR_SIZE:
+                    self.arms(base, own)
+        columns = {name: np.concatenate([row[name] for row in self.rows]) for name in self.rows[0]}
+        return pd.DataFrame(columns)
 
-    def run(self, params: int, base: int, **factors: Any) -> pd.DataFrame:
+    def arms(self, base: int, own: tuple[float, ...]) -> None:
+        """Add the runs of one base model that differ in a factor."""
+        for tau in self.taus[1:]:
+            self.run(FACTOR_SIZE, base, own, tau=tau)
+        for accuracy in (0.9, 0.75, 0.6):
+            self.run(FACTOR_SIZE, base, own, reward_accuracy=accuracy)
+        for share in (0.5, 0.25):
+            self.run(FACTOR_SIZE, base, own, skill_share=share)
+
+    def run(self, params: int, base: int, own: tuple[float, ...], **factors: Any) -> None:
+        """Add one run of a base model whose slope and level are off by ``own``."""
         chosen = {"variant": "base", "tau": 1, "reward_accuracy": 1.0, "skill_share": 1.0, **factors}
-        slope_error, level_error = self.bases[params, base]
         decades = np.log10(params / SIZES[0])
-        slope = self.set["slope"] + self.set["rise"] * decades + slope_error + self.draw.normal(0, self.set["run_sd"])
-        slope += self.set["accuracy"] * (chosen["reward_accuracy"] - 1) + self.set["share"] * (
-            chosen["skill_share"] - 1
-        )
-        slope *= self.set["instruct"] if chosen["variant"] == "instruct" else 1
+        slope = self.slope + self.rise * decades + own[0] + self.draw.normal(0, self.run_sd)
+        slope += self.accuracy * (chosen["reward_accuracy"] - 1) + self.share * (chosen["skill_share"] - 1)
+        slope *= self.instruct if chosen["variant"] == "instruct" and self.instruct else 1
         samples = 128 * STEPS
         unique = np.minimum(samples, samples[-1] // chosen["tau"])
-        worth = self.set["r_star"]
-        effective = samples if worth is None else unique * (1 - worth * np.expm1(-(samples / unique - 1) / worth))
+        effective = samples
+        if self.r_star is not None:
+            effective = unique * (1 - self.r_star * np.expm1(-(samples / unique - 1) / self.r_star))
         x = np.log10(effective / 128)
-        loss = -0.1 - self.set["drop"] * decades + level_error - slope * x - self.set["bend"] * slope * (x - 1.8) ** 2
-        loss += self.draw.normal(0, self.set["run_sd"]) + self.wander()
+        loss = -0.1 - self.drop * decades + own[1] - slope * (x + self.bend * (x - 1.8) ** 2)
+        loss += self.draw.normal(0, self.run_sd) + self.wander()
         names = "_".join(f"{name}{value}" for name, value in chosen.items())
-        after = pd.DataFrame(
-            {
-                **{"run": f"m{params}_{names}_b{base}", "params": params, "base_seed": base, "seed": 0, **chosen},
-                **{"step": STEPS, "samples": samples, "unique_samples": unique},
-                **{"compute_flops": 30.0 * params * samples, "test_loss": np.minimum(10.0**loss, 1.0), "excluded": ""},
+        same = {"run": f"m{params}_{names}_b{base}", "params": params, "base_seed": base, "seed": 0, **chosen}
+        self.rows.append(
+            {name: np.full(STEPS.size + 1, value) for name, value in {**same, "excluded": ""}.items()}
+            | {name: np.concatenate([[0], values]) for name, values in (("step", STEPS), ("samples", samples))}
+            | {
+                "unique_samples": np.concatenate([[0], unique]),
+                "compute_flops": np.concatenate([[0.0], 30.0 * params * samples]),
+                "test_loss": np.concatenate([[0.95], np.minimum(10.0**loss, 1.0)]),
             }
         )
-        before = after.head(1).assign(step=0, samples=0, unique_samples=0, compute_flops=0.0, test_loss=0.95)
-        return pd.concat([before, after], ignore_index=True)
 
     def wander(self) -> np.ndarray:
-        steps = self.draw.normal(0, 1, STEPS.size)
+        """Return correlated deviations by step."""
+        steps = self.draw.normal(0, self.wander_sd, STEPS.size)
         for index in range(1, STEPS.size):
             steps[index] = 0.6 * steps[index - 1] + 0.8 * steps[index]
-        return np.asarray(self.set["wander_sd"] * steps)
+        return steps
+
+
+def simulate_study(seed: int = 0, **options: Any) -> pd.DataFrame:
+    """Return the curves of a simulated study; the options are the attributes of `Study`."""
+    return Study(np.random.default_rng(seed), **options).curves()

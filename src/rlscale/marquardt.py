@@ -113,7 +113,9 @@ def descend(
         moved = rows[better]
         if moved.size:
             state = State(*(column[better] for column in trial))
-            for now, then in zip(known, _model(problem, state, moved, bounds.of(moved) if exact else None), strict=True):
+            for now, then in zip(
+                known, _model(problem, state, moved, bounds.of(moved) if exact else None), strict=True
+            ):
                 now[moved] = then
         damping[rows] = np.maximum(damping[rows] * np.where(better, 0.1, 8.0), _DAMPING[0])
     return Minima(points, sse, converged)
@@ -201,7 +203,9 @@ def _curvature(
     hessian = np.empty_like(squares)
     for index, shift in enumerate(_SHIFT * np.eye(points.shape[1])):
         ahead, behind = (problem.at(points + sign * shift, rows, solve=False) for sign in (1.0, -1.0))
-        difference = normal_equations(behind.rates, behind.residuals)[1] - normal_equations(ahead.rates, ahead.residuals)[1]
+        difference = (
+            normal_equations(behind.rates, behind.residuals)[1] - normal_equations(ahead.rates, ahead.residuals)[1]
+        )
         hessian[:, index] = difference / (2 * _SHIFT)
     held = ((points <= bounds.lower) & (products <= 0)) | ((points >= bounds.upper) & (products >= 0))
     diagonal = np.einsum("rii->ri", squares)

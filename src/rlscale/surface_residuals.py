@@ -12,7 +12,7 @@ import numpy as np
 
 from rlscale.curve_points import Curves
 from rlscale.laws import Array
-from rlscale.laws.surface_law import LN10, Expansion, Frame, Sites, SurfaceLaw
+from rlscale.laws.surface_law import LN10, Frame, Sites, SurfaceLaw
 from rlscale.marquardt import Bounds, Flags, Indices, State, normal_equations, solve_within
 
 Loss = Literal["linear", "log"]
@@ -50,7 +50,9 @@ class Points(NamedTuple):
 
     def pieces(self, *, by_size: bool) -> list[Flags]:
         """Return which points are fitted together."""
-        return [self.size == size for size in np.unique(self.size)] if by_size else [np.ones(self.size.size, dtype=bool)]
+        return (
+            [self.size == size for size in np.unique(self.size)] if by_size else [np.ones(self.size.size, dtype=bool)]
+        )
 
 
 @dataclass(frozen=True)
@@ -147,47 +149,43 @@ class SurfaceResiduals:
         """Return the points at shapes, (starts, shapes), with the coefficients that approximate the loss best."""
         rows = np.arange(len(shapes))
         points = np.concatenate([shapes, self._within.clip(np.zeros_like(self._within.lower))], axis=1)
-        basis = self._law.expand(shapes, self._at(rows)[1]).basis
+        which, sites = self._own(rows)
+        basis = self._law.expand(shapes, sites).basis
         for _ in range(2):  # the second time takes off the rounding of the first
-            points, _ = self._solve(points, rows, basis, _combined(points[:, self._law.shapes :], basis))
+            points, _ = self._solve(points, rows, which, basis)
         return points
 
     def at(self, points: Array, rows: Indices, *, solve: bool = True) -> State:
         """Return the points, coefficients solved for where they are linear, the residuals and their derivatives."""
-        shapes, root = self._law.shapes, self._root[self._at(rows)[0]]
-        points, expansion, value = self._value(points, rows, solve=solve)
+        which, sites = self._own(rows)
+        expansion = self._law.expand(points[:, : self._law.shapes], sites)
+        if solve and self._projects:
+            points, value = self._solve(points, rows, which, expansion.basis)
+        else:
+            value = _combined(points[:, self._law.shapes :], expansion.basis)
         modelled, rate = self._modelled(value)
-        rates = np.concatenate([expansion.tangent(points[:, shapes:]), expansion.basis], axis=1)
-        rates *= (root * rate)[:, None, :]
-        return State(points, root * (self._observed[self._at(rows)[0]] - modelled), rates)
+        rates = np.concatenate([expansion.tangent(points[:, self._law.shapes :]), expansion.basis], axis=1)
+        rates *= (self._root[which] * rate)[:, None, :]
+        return State(points, self._root[which] * (self._observed[which] - modelled), rates)
 
     def residuals(self, points: Array) -> Array:
-        """Return the residuals of a point for each start."""
-        rows = np.arange(len(points))
-        which, _ = self._at(rows)
-        value = self._value(points, rows, solve=False)[2]
-        return np.asarray(self._root[which] * (self._observed[which] - self._modelled(value)[0]))
+        """Return the residuals, (starts, points), of a point for each start."""
+        which, sites = self._own(np.arange(len(points)))
+        basis = self._law.expand(points[:, : self._law.shapes], sites).basis
+        modelled, _ = self._modelled(_combined(points[:, self._law.shapes :], basis))
+        return np.asarray(self._root[which] * (self._observed[which] - modelled))
 
-    def _at(self, rows: Indices) -> tuple[slice | Indices, Sites]:
+    def _own(self, rows: Indices) -> tuple[slice | Indices, Sites]:
         """Return what selects the points of starts, and their sites; a single piece broadcasts over the starts."""
         if len(self._observed) == 1:
             return slice(None), self._sites
         which = self._piece[rows]
         return which, Sites(*(column[which] for column in self._sites))
 
-    def _value(self, points: Array, rows: Indices, *, solve: bool) -> tuple[Array, Expansion, Array]:
-        """Return the points, the law's expansion there and the value of the link."""
-        expansion = self._law.expand(points[:, : self._law.shapes], self._at(rows)[1])
-        value = _combined(points[:, self._law.shapes :], expansion.basis)
-        if solve and self._projects:
-            points, value = self._solve(points, rows, expansion.basis, value)
-        return points, expansion, value
-
-    def _solve(self, points: Array, rows: Indices, basis: Array, value: Array) -> tuple[Array, Array]:
+    def _solve(self, points: Array, rows: Indices, which: slice | Indices, basis: Array) -> tuple[Array, Array]:
         """Return the points with the coefficients that fit the link best, and the link's value there."""
-        which, _ = self._at(rows)
         shape, coefficients = points[:, : self._law.shapes], points[:, self._law.shapes :]
-        root, within = self._linked_root[which], self._within.of(rows)
+        root, within, value = self._linked_root[which], self._within.of(rows), _combined(coefficients, basis)
         squares, products = normal_equations(basis * root[:, None, :], root * (self._linked[which] - value))
         step = solve_within(squares, products, np.zeros(len(rows)), within.less(coefficients))
         best = within.clip(coefficients + step)

@@ -335,18 +335,20 @@ def test_a_curve_that_ends_before_it_is_sealed_says_so() -> None:
 
 # Standard deviations of the curves' levels and slopes about the law, and of a point at a loss of one half, in log10 L.
 @pytest.mark.parametrize(
-    ("protocol", "seen", "levels", "slopes", "noise"),
+    ("protocol", "seen", "levels", "slopes", "noise", "tolerance"),  # larger where curves err as a whole
     [
-        ("blind-size", 3, 0.0, 0.02, 0.01),
-        ("blind-size", 3, 0.02, 0.0, 0.003),
-        ("early-size", 3, 0.0, 0.02, 0.01),
-        ("early-size", 1, 0.02, 0.0, 0.02),
-        ("early-size", 9, 0.02, 0.0, 0.02),
-        ("early-time", 3, 0.0, 0.02, 0.01),
-        ("early-time", 3, 0.02, 0.0, 0.003),
+        ("blind-size", 3, 0.0, 0.02, 0.01, 0.1),
+        ("blind-size", 3, 0.02, 0.0, 0.003, 0.1),
+        ("early-size", 3, 0.0, 0.02, 0.01, 0.1),
+        ("early-size", 1, 0.02, 0.0, 0.02, 0.07),
+        ("early-size", 9, 0.02, 0.0, 0.02, 0.07),
+        ("early-time", 3, 0.0, 0.02, 0.01, 0.1),
+        ("early-time", 3, 0.02, 0.0, 0.003, 0.1),
     ],
 )
-def test_bands_hold_what_they_promise(protocol: Any, seen: int, levels: float, slopes: float, noise: float) -> None:
+def test_bands_hold_what_they_promise(
+    protocol: Any, seen: int, levels: float, slopes: float, noise: float, tolerance: float
+) -> None:
     """Curves scattered about a law that knows every level; sixty of a size are forecast."""
     options: dict[str, Any] = {} if protocol == "early-time" else {"target_params": 1_000, "seen": seen}
     laws: dict[str, Any] = {"laws": {"straight": straight}, "band": misfit_band}
@@ -357,7 +359,7 @@ def test_bands_hold_what_they_promise(protocol: Any, seen: int, levels: float, s
     assert len(scores) == 60
     for share in (0.5, 0.8, 0.9):
         held = np.mean([score.coverage[share] for score in scores if score is not None])
-        assert held == pytest.approx(share, abs=0.07)
+        assert held == pytest.approx(share, abs=tolerance)
 
 
 def scattered(levels: float, slopes: float, noise: float) -> pd.DataFrame:

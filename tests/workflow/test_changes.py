@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 
 RUNS = 6
 FIGURES = {"figure_loss": 1, "figure_slope": 1, "figure_reuse": 1, "figure_factor": 2}
-LAW = {"law": 1, **FIGURES}
+RESULTS = {"compare": 1, "sensitivity": 1, "findings": 1}
+LAW = {"law": 1, **RESULTS, **FIGURES}
 CURVES = {"curves": 1, **LAW}
 
 
@@ -49,13 +50,13 @@ def test_one_size_is_trained_again(smoke: Clone) -> None:
     results = smoke / "results/smoke"
     before = times_below(results, "runs/*/**/*")
     said = smoke.snakemake("results/smoke/law/fit.json")
-    assert job_counts(said) == {name: count for name, count in expected.items() if name not in FIGURES}
+    assert job_counts(said) == {name: count for name, count in expected.items() if name not in {**RESULTS, **FIGURES}}
     after = times_below(results, "runs/*/**/*")
     rewritten = {name.split("/")[1] for name in before | after if before.get(name) != after.get(name)}
     assert rewritten == {"q5k_base_b0_s0"}
     assert pd.read_parquet(results / "runs/q5k_base_b0_s0/steps.parquet")["learning_rate"].max() == 0.01
     assert len(list((results / "resume/q5k_base_b0_s0").iterdir())) == 1, "the replaced run's state is still there"
-    assert smoke.planned("smoke") == FIGURES
+    assert smoke.planned("smoke") == {**RESULTS, **FIGURES}
 
 
 def test_a_change_is_seen_without_what_snakemake_remembers(smoke: Clone) -> None:

@@ -83,18 +83,16 @@ class Estimate:
 
         The error shrinks with the root of the number, and the t quantile with its degrees of freedom.
         """
-        for number in range(self.units + 1, _MANY + 1) if distance > 0 else ():
-            reach = float(stdtrit(self._freedom_of(number), 1 - alpha / 2)) * self.error * np.sqrt(self.units / number)
-            if reach <= distance:
-                return number
-        return None
-
-    def _freedom_of(self, number: int) -> float:
+        number = np.arange(self.units + 1, _MANY + 1, dtype=np.float64)
         if self.basis == "scatter":
-            return self.freedom + number - self.units
-        if self.basis == "replicates" and self.units > 1:
-            return self.freedom * (number - 1) / (self.units - 1)
-        return number - 1
+            freedom = self.freedom + number - self.units
+        elif self.basis == "replicates" and self.units > 1:
+            freedom = self.freedom * (number - 1) / (self.units - 1)
+        else:
+            freedom = number - 1
+        reach = stdtrit(freedom, 1 - alpha / 2) * self.error * np.sqrt(self.units / number)
+        enough = number[reach < distance]
+        return int(enough[0]) if enough.size else None
 
     def _distance(self, limit: float) -> float:
         return (self.value - limit) / max(self.error, _ROUNDING)

@@ -22,7 +22,7 @@ from rlscale.projection import free_slopes
 
 Loss = Literal["linear", "log"]
 
-_SCAN = 61
+_SCAN = 41
 _COLUMNS = ("params", "tau", "step", "samples", "unique_samples", "test_loss")
 
 
@@ -47,7 +47,8 @@ class ReuseTable:
         if moves.min() < 1e-12:
             return np.zeros_like(moves), np.zeros_like(mean), np.full_like(log10_effective, np.inf), np.inf
         space = LinearSpace(curves) if self.loss == "linear" else LogSpace(curves)
-        slopes = free_slopes(space).point[0]
+        # In log space the start is the least-squares slope already.
+        slopes = space.start() if self.loss == "log" else free_slopes(space).point[0]
         found = space.residuals(slopes)
         level = found.level + slopes[curves.size] * mean
         return slopes, level, found.residual, float(found.residual @ found.residual)
@@ -108,7 +109,7 @@ class Profile:
         if beyond.size == 0:
             return None
         outside = float(beyond[0])
-        for _ in range(24):
+        for _ in range(18):
             middle = 0.5 * (inside + outside)
             inside, outside = (middle, outside) if self.squares(middle) <= limit else (inside, middle)
         return float(np.exp(inside))

@@ -84,7 +84,7 @@ def power_law(runs: Sequence[Run], x: X) -> Outcome:
     ratio = estimate.value
     low, high = estimate.bounds()
     effect = Effect("change of the local slope across the window", "share of the mean slope", ratio, low, high)
-    shares = ", ".join(f"{bends[size] / means[size]:+.2f} at {size_name(size)}" for size in means)
+    shares = ", ".join(f"{bends[size] / means[size]:+.2f} at {size_name(size)}" for size in means if means[size] > 0)
     decades = float(np.mean([np.ptp(item.log10_x) for item in items]))
     evidence = (
         f"Over {decades:.1f} decades of {x} the local slope changes by {ratio:+.2f} of itself {span(effect)}, against "

@@ -89,4 +89,3 @@ class Decomposition(SurfaceLaw):
         shape = [float(np.exp(log_beta)), frame.x_at(first), frame.x_at(last)]
         smallest_size, largest_size = ends_of_power(ratio, largest)
         return [alpha, *(shape if largest > FLAT else [np.nan] * 3), largest_size, l_inf, n_0, smallest_size]
-

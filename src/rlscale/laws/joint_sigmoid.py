@@ -45,7 +45,9 @@ class JointSigmoid(SurfaceLaw):
 
     def coordinates(self, frame: Frame) -> tuple[Coordinate, ...]:
         """Return b, c_mid at the ends, r_0 and a at the largest size, then at the smallest."""
-        ratios = (Coordinate(Parameter(f"{name}_largest", "reward", 0.0, 1.0), -_RATIO, _RATIO) for name in ("r_0", "a"))
+        ratios = (
+            Coordinate(Parameter(f"{name}_largest", "reward", 0.0, 1.0), -_RATIO, _RATIO) for name in ("r_0", "a")
+        )
         return (
             logarithmic("b", "1", *STEEPNESS),
             *(place_of_x(f"c_mid_{end}", frame, beyond=1.0) for end in ("smallest", "largest")),
@@ -83,4 +85,3 @@ class JointSigmoid(SurfaceLaw):
         flat = max(abs(start_small - end_small), abs(start_large - end_large)) < FLAT
         middle = [np.nan, np.nan, np.nan] if flat else [float(np.exp(log_b)), frame.x_at(first), frame.x_at(last)]
         return [*middle, 1.0 - start_large, 1.0 - end_large, 1.0 - start_small, 1.0 - end_small]
-

@@ -66,7 +66,9 @@ class Sigmoid(SurfaceLaw):
         """Return the X where the loss is half-way between its extremes, then gentle and steep sigmoids across X."""
         low, high = frame.x_range
         spread = ((0.5, low), (0.5, high), (2.0, (low + high) / 2), (2.0, low))
-        return np.array([(0.0, half_way(sites.x, loss)), *((np.log(steepness), middle) for steepness, middle in spread)])
+        return np.array(
+            [(0.0, half_way(sites.x, loss)), *((np.log(steepness), middle) for steepness, middle in spread)]
+        )
 
     def expand(self, shape: Array, sites: Sites) -> Expansion:
         """Return the basis of the loss at the start and at the end, with the derivatives by ln b and centred log10 c_mid."""

@@ -14,7 +14,18 @@ four sizes up to 7B it misses 14B by 0.08 to 0.10, the form with both terms by 0
 import numpy as np
 
 from rlscale.laws import Array
-from rlscale.laws.surface_law import FLAT, LN10, Coordinate, Expansion, Frame, Sites, SurfaceLaw, logarithmic, plain, stack
+from rlscale.laws.surface_law import (
+    FLAT,
+    LN10,
+    Coordinate,
+    Expansion,
+    Frame,
+    Sites,
+    SurfaceLaw,
+    logarithmic,
+    plain,
+    stack,
+)
 
 
 class SmoothLevel(SurfaceLaw):

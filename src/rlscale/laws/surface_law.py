@@ -75,6 +75,11 @@ class Coordinate(NamedTuple):
     lower: float
     upper: float
 
+    @property
+    def free(self) -> bool:
+        """Whether it is fitted: between equal bounds it is given."""
+        return self.lower < self.upper
+
 
 class Expansion(NamedTuple):
     """A law at given shapes.
