@@ -130,8 +130,8 @@ def findings(study: Study, as_json: Json = False) -> None:
     path = StudyPaths(name).findings
     if not path.is_file():
         raise UserError(f"study {name} has no findings yet ({path}): run `make run STUDY={name}`")
-    found = read_json(path)["findings"]
-    print_json({"study": name, "findings": found}) if as_json else show_findings(name, found)
+    found = read_json(path)
+    print_json({"study": name, **found}) if as_json else show_findings(name, found["findings"], found["reuse"])
 
 
 def _known(law: str) -> str:

@@ -114,8 +114,8 @@ def show_tournament(found: "Tournament") -> None:
         console.print(f"note: {note}")
 
 
-def show_findings(study: str, findings: Sequence[Mapping[str, Any]]) -> None:
-    """Print each claim with its verdict and evidence."""
+def show_findings(study: str, findings: Sequence[Mapping[str, Any]], reuse: Mapping[str, Any] | None) -> None:
+    """Print each claim with its verdict and evidence, and the law of data reuse where there is one."""
     console = new_console()
     for one in findings:
         console.print(f"{one['verdict'].upper()}: {one['claim']}")
@@ -123,6 +123,14 @@ def show_findings(study: str, findings: Sequence[Mapping[str, Any]]) -> None:
         console.print(f"    {one['evidence']}{p_holm}")
         if one["would_decide"]:
             console.print(f"    To decide: {one['would_decide']}")
+    if reuse is not None:
+        console.print(f"law of data reuse: {reuse['winner']}: {reuse['reason']}")
+        for law, found in reuse["laws"].items():
+            for name, value in found["parameters"].items():
+                said = f"{name} = {_brief(value['estimate'])} {_span(value, '.4g')} {value['unit']}"
+                console.print(f"    {law}: {said}; {found['formula']}")
+        for note in reuse["notes"]:
+            console.print(f"    note: {note}")
     counts = {verdict: sum(one["verdict"] == verdict for one in findings) for verdict in _verdicts(findings)}
     console.print(f"study {study}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
 

@@ -35,7 +35,7 @@ SURFACE_LAWS: dict[str, SurfaceLaw] = {
 }
 """The laws of the whole surface by name."""
 
-_ROUGH = 1e-4  # share of its sum of squares within which a search is near its end
+_ROUGH = 1e-3  # share of its sum of squares within which a search is near its end
 _SETTLED = 1e-13  # the same at its end: rounding
 
 
@@ -95,8 +95,9 @@ def _search(law: SurfaceLaw, loss: Loss, points: Points, frames: tuple[Frame, ..
     ends = ends._replace(sse=np.sum(every.residuals(ends.points) ** 2, axis=1))
     first = np.array([_first_of_the_lowest(ends.sse, piece == index) for index in range(len(frames))])
     final = SurfaceResiduals(law, loss, pieces, piece[first], bounds)
-    best = descend(final, ends.points[first], bounds, final.zero, tolerance=_ROUGH, rounds=30)
-    best = descend(final, best.points, bounds, final.zero, tolerance=_SETTLED, rounds=100, exact=True)
+    best = descend(final, ends.points[first], bounds, final.zero, tolerance=_SETTLED, rounds=12)
+    if not best.converged.all():
+        best = descend(final, best.points, bounds, final.zero, tolerance=_SETTLED, rounds=100, exact=True)
     return _Search(piece, begun, ends, best, final.residuals(best.points)[pieces.weight > 0])
 
 
@@ -130,7 +131,7 @@ def _check_enough(law: SurfaceLaw, frames: tuple[Frame, ...], points: Points) ->
     for frame in frames:
         needed = sum(coordinate.free for coordinate in law.coordinates(frame))
         own = points.where(np.isin(points.params, frame.params))
-        places = np.unique(np.stack([own.params, own.log10_x]), axis=1).shape[1]
+        places = len({*zip(own.params.tolist(), own.log10_x.tolist(), strict=True)})
         if places < needed:
             whose = f"params {int(frame.params[0])} has" if law.by_size else "the points have"
             raise UserError(f"{law.name} needs at least {needed} different X; {whose} {places}")

@@ -19,7 +19,7 @@ from rlscale.findings.runs import gather_runs
 from rlscale.findings.size_claims import reference_runs
 from rlscale.findings.transfer_claims import transfer
 
-__all__ = ["Effect", "Finding", "ReuseFit", "findings", "fit_reuse", "published_reuse"]
+__all__ = ["Effect", "Finding", "ReuseFit", "findings", "fit_reuse", "published_reuse", "reuse_points"]
 
 
 def findings(
@@ -77,3 +77,15 @@ def findings(
             crossovers(alike),
         ]
     )
+
+
+def reuse_points(curves: pd.DataFrame, *, first_step: int) -> pd.DataFrame | None:
+    """Return the points of a study's runs that differ in reuse only, from ``first_step`` on; None where none do.
+
+    Raises:
+        UserError: a value of the table is not allowed.
+    """
+    runs = gather_runs(curves, first_step=first_step, max_params=None, source="curves")
+    blocks = factor_claims.arms(runs, "tau")
+    names = {run.name for block in blocks for group in block.values() for run in group}
+    return curves[curves["run"].isin(names) & (curves["step"] >= first_step)] if names else None

@@ -166,7 +166,9 @@ def over_sizes(
     """Estimate the mean over the sizes, or the slope of a line through them.
 
     With two or more degrees of freedom among base models of a size, the error is theirs. Else the scatter of the sizes
-    around the mean or the line is the error: it holds the variation between runs, and the misfit of the line.
+    around the mean or the line is the error: it holds the variation between runs, and the misfit of the line. Base
+    models of different sizes are taken as independent even where they share a base_seed, unless ``paired``: a mean
+    cannot be rid of what they share.
 
     Args:
         items: one reading a run.

@@ -36,7 +36,7 @@ class Additive(SurfaceLaw):
     def guesses(self, frame: Frame, sites: Sites, loss: Array) -> Array:  # noqa: ARG002
         """Return twice the slopes of log10 L by log10 N and by log10 X, as if half the loss were irreducible, and a spread."""
         first = [exponent_of(sites.n, loss), exponent_of(sites.x, loss)]
-        return np.log(np.array([first, [0.3, 0.3], [1.0, 0.1], [0.1, 1.0], [1.0, 1.0]]))
+        return np.log(np.array([first, [1.0, 0.1], [0.1, 1.0], [1.0, 1.0]]))
 
     def expand(self, shape: Array, sites: Sites) -> Expansion:
         """Return the basis of l_inf and of the two terms, with the derivatives by ln alpha and ln beta."""

@@ -61,7 +61,6 @@ class Decomposition(SurfaceLaw):
             (0.3, 0.5, low, low, 0.0),
             (1.0, 0.5, middle, middle, 1.0),
             (0.1, 0.5, high + 1.5, middle, 0.0),
-            (0.3, 1.0, high, low, 0.0),
         )
         rows = ((exponent_of(sites.n, loss), 1.0, first, last, 0.0), *spread)
         return np.array([(np.log(alpha), np.log(beta), *rest) for alpha, beta, *rest in rows])

@@ -65,7 +65,7 @@ class Sigmoid(SurfaceLaw):
     def guesses(self, frame: Frame, sites: Sites, loss: Array) -> Array:
         """Return the X where the loss is half-way between its extremes, then gentle and steep sigmoids across X."""
         low, high = frame.x_range
-        spread = ((0.5, low), (0.5, high), (2.0, (low + high) / 2), (2.0, low))
+        spread = ((0.5, high), (2.0, (low + high) / 2))
         return np.array(
             [(0.0, half_way(sites.x, loss)), *((np.log(steepness), middle) for steepness, middle in spread)]
         )

@@ -50,10 +50,9 @@ class SmoothLevel(SurfaceLaw):
         )
 
     def guesses(self, frame: Frame, sites: Sites, loss: Array) -> Array:
-        """Return n_0 at the sizes' geometric mean, at the smallest and largest size, and half-way to the bounds."""
+        """Return n_0 at the geometric mean size, and far beyond both ends."""
         low, high = self.coordinates(frame)[0][1:]
-        ends = LN10 * np.array([sites.n.min(), sites.n.max()])
-        return np.array([0.0, *ends, low / 2, high / 2])[:, None]
+        return np.array([[0.0], [low / 2], [high / 2]])
 
     def expand(self, shape: Array, sites: Sites) -> Expansion:
         """Return the basis of k, of k times the centred c, both at the geometric mean size, and of a."""

@@ -124,11 +124,11 @@ def sensitivity(study: str) -> None:
 
 
 def findings(study: str) -> None:
-    """Test the claims of the study."""
+    """Test the claims of the study, and fit the law of data reuse where runs differ in it."""
     import pandas as pd
 
     from rlscale.findings import findings as test_claims
-    from rlscale.findings import published_reuse
+    from rlscale.findings import fit_reuse, published_reuse, reuse_points
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "findings"), paths.findings
@@ -142,16 +142,21 @@ def findings(study: str) -> None:
         if spec["scores"]:
             inputs.append(paths.all_scores)
             scores = pd.read_csv(paths.all_scores)
-        fits = read_json(paths.fit)["fits"]
+        fits, curves = read_json(paths.fit)["fits"], pd.read_parquet(paths.curves)
         found = test_claims(
-            pd.read_parquet(paths.curves),
+            curves,
             x_first_step=spec["first_step"],
             max_params=None,
             scores=scores,
             reuse=reuse,
             saturation={x: fits[f"{x}_{spec['loss']}"]["saturation"] for x in spec["x"]},
         )
-        write_text(output, json.dumps({"findings": [one.to_json() for one in found]}, indent=2) + "\n")
+        reused = reuse_points(curves, first_step=spec["first_step"]) if reuse is None else reuse
+        made = {
+            "findings": [one.to_json() for one in found],
+            "reuse": None if reused is None else fit_reuse(reused, loss=spec["loss"]).to_json(),
+        }
+        write_text(output, json.dumps(made, indent=2) + "\n")
         write_record(output, stage="findings", inputs=inputs, started=started)
 
 
