@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,21 +23,21 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from rlscale.bootstrap import bootstrap
 from rlscale.curve_points import arrange, select_points
-from rlscale.forecast import forecast_split
-from rlscale.intervals import make_intervals
+from rlscale.fitting.loss_spaces import loss_space
+from rlscale.fitting.projection import SlopeFit, fit_slope_law
+from rlscale.fitting.slope_fits import fit_slopes
+from rlscale.forecasts.forecast import forecast_split
+from rlscale.forecasts.protocols import Sealed, Series, Setting, Split
+from rlscale.forecasts.slope_bands import forecast_band
 from rlscale.laws import Array, Target
 from rlscale.laws.saturating_slope import SaturatingSlope
-from rlscale.loss_spaces import loss_space
-from rlscale.noise import measure_noise
-from rlscale.profile import excess_at
-from rlscale.projection import SlopeFit, fit_slope_law
-from rlscale.protocols import Sealed, Series, Setting, Split
-from rlscale.saturation import judge_saturation
 from rlscale.simulation import Design, simulate_points
-from rlscale.slope_bands import forecast_band
-from rlscale.slope_fits import fit_slopes
+from rlscale.uncertainty.bootstrap import bootstrap
+from rlscale.uncertainty.intervals import make_intervals
+from rlscale.uncertainty.noise import measure_noise
+from rlscale.uncertainty.profile import excess_at
+from rlscale.uncertainty.saturation import judge_saturation
 
 Loss = Literal["linear", "log"]
 

@@ -22,15 +22,15 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
 
-from rlscale.bootstrap import bootstrap
-from rlscale.curve_points import Curves, arrange, select_points
-from rlscale.fit import X_COLUMN, Predictor, fit_points
+from rlscale.curve_points import X_COLUMN, Curves, Predictor, arrange, select_points
+from rlscale.fit import fit_points
+from rlscale.fitting.loss_spaces import LN_10, loss_space
+from rlscale.fitting.projection import fit_slope_law
 from rlscale.laws import Array
 from rlscale.laws.saturating_slope import SaturatingSlope
-from rlscale.loss_spaces import LN_10, loss_space
-from rlscale.noise import measure_noise
 from rlscale.points import read_points
-from rlscale.projection import fit_slope_law
+from rlscale.uncertainty.bootstrap import bootstrap
+from rlscale.uncertainty.noise import measure_noise
 
 POINTS = Path(__file__).parents[1] / "config" / "data" / "tan2025_base_curves.csv"
 UP_TO_32B = 3.3e10

@@ -85,8 +85,8 @@ def forecast(  # noqa: PLR0917
 ) -> None:
     """Forecast sealed curves with laws and naive rules, and score the forecasts."""
     from rlscale.cli_law_tables import show_forecasts
-    from rlscale.forecast import run_forecasts
-    from rlscale.law_fits import LAWS
+    from rlscale.fitting.law_fits import LAWS
+    from rlscale.forecasts.forecast import run_forecasts
     from rlscale.points import read_points
 
     made = run_forecasts(
@@ -112,8 +112,8 @@ def compare(
 ) -> None:
     """Rank all laws by how well they forecast what they have not seen."""
     from rlscale.cli_law_tables import show_tournament
+    from rlscale.forecasts.tournament import run_tournament
     from rlscale.points import read_points
-    from rlscale.tournament import run_tournament
 
     found = run_tournament(read_points(points, variant=variant), xs=[x] if x else ["compute", "samples"], loss=loss)
     print_json(found.to_json()) if as_json else show_tournament(found)
@@ -135,7 +135,7 @@ def findings(study: Study, as_json: Json = False) -> None:
 
 
 def _known(law: str) -> str:
-    from rlscale.law_fits import LAWS
+    from rlscale.fitting.law_fits import LAWS
 
     if law not in LAWS:
         raise UserError(f"--law {law}: no such law; allowed: {', '.join(LAWS)}{did_you_mean(law, LAWS)}")
@@ -145,9 +145,9 @@ def _known(law: str) -> str:
 def _fit_other(
     table: Any, law: str, *, x: Any, loss: Any, weights: Any, max_params: float | None, first_steps: int | None
 ) -> dict[str, Any]:
-    from rlscale.curve_points import arrange
-    from rlscale.fit import X_COLUMN, usable_points
-    from rlscale.law_fits import LAWS
+    from rlscale.curve_points import X_COLUMN, arrange
+    from rlscale.fit import usable_points
+    from rlscale.fitting.law_fits import LAWS
 
     used, variant = usable_points(table, x=x, max_params=max_params, first_steps=first_steps)
     fitted = LAWS[_known(law)](arrange(used, x=X_COLUMN[x], weights=weights), loss)

@@ -10,8 +10,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from rlscale.fit import Fit
-    from rlscale.forecast import Forecast
-    from rlscale.tournament import Tournament
+    from rlscale.forecasts.forecast import Forecast
+    from rlscale.forecasts.tournament import Tournament
 
 _COVERAGE = (0.5, 0.8, 0.9)
 

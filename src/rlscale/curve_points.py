@@ -17,6 +17,11 @@ from rlscale.point_checks import CURVE_COLUMNS, check_sizes
 
 Indices = npt.NDArray[np.intp]
 Weights = Literal["none", "se"]
+Predictor = Literal["compute", "samples"]
+
+X_COLUMN = {"compute": "compute_flops", "samples": "samples"}
+"""The column of each predictor."""
+
 Number = TypeVar("Number", np.float64, np.intp)
 
 

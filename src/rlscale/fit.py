@@ -5,28 +5,24 @@ module reports them with the slopes, the levels, R² and what a reader must know
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rlscale.curve_points import Curves, Weights, arrange, select_points
+from rlscale.curve_points import X_COLUMN, Curves, Predictor, Weights, arrange, select_points
 from rlscale.errors import UserError, did_you_mean
-from rlscale.goodness import by_size, goodness
-from rlscale.intervals import Method, make_intervals
+from rlscale.fitting.goodness import by_size, goodness
+from rlscale.fitting.loss_spaces import Loss, loss_space
+from rlscale.fitting.projection import SlopeFit, fit_slope_law
+from rlscale.fitting.slope_fits import slope_parameters
 from rlscale.laws import Array
 from rlscale.laws.saturating_slope import SaturatingSlope
-from rlscale.loss_spaces import loss_space
 from rlscale.point_checks import check_points
-from rlscale.projection import SlopeFit, fit_slope_law
-from rlscale.saturation import judge_saturation
-from rlscale.slope_fits import slope_parameters
+from rlscale.uncertainty.intervals import Method, make_intervals
+from rlscale.uncertainty.saturation import judge_saturation
 
-Predictor = Literal["compute", "samples"]
-Loss = Literal["linear", "log", "huber"]
-
-X_COLUMN = {"compute": "compute_flops", "samples": "samples"}
 DRAWS, LEVEL = 1000, 0.9
 _LAW = SaturatingSlope()
 
@@ -59,8 +55,8 @@ class Fit:
         sse: sum of squared residuals in the space that was fitted.
         curves: by key of ``e``: params, points and whatever of base_seed, seed, tau and run the table has.
         notes: what a reader must know before trusting a number.
-        intervals: of k_max, n_0 and k (`rlscale.intervals.Intervals`), None where they were not asked for.
-        saturation: the verdict (`rlscale.saturation.Saturation`), None where intervals were not asked for.
+        intervals: of k_max, n_0 and k (`rlscale.uncertainty.intervals.Intervals`), None where they were not asked for.
+        saturation: the verdict (`rlscale.uncertainty.saturation.Saturation`), None where intervals were not asked for.
     """
 
     law: str

@@ -135,15 +135,15 @@ def solve_within(squares: Array, products: Array, damping: Array, room: Bounds) 
     np.einsum("rii->ri", bend)[...] += diagonal * (damping[:, None] + _RIDGE) + (diagonal == 0)
     step, held = np.zeros_like(products), (room.lower >= 0) | (room.upper <= 0)
     if not held.any():
-        step = np.linalg.solve(bend, products[:, :, None])[:, :, 0]
+        step = _solved(bend, products)
         if ((step >= room.lower) & (step <= room.upper)).all():
             return step
         step = np.zeros_like(products)
-    rest, identity, scale = products, np.eye(products.shape[1]), 1.0 / np.sqrt(diagonal + (diagonal == 0))
+    rest, identity, scale = products.copy(), np.eye(products.shape[1]), 1.0 / np.sqrt(diagonal + (diagonal == 0))
     for _ in range(3 * products.shape[1]):
         free = ~held
         system = np.where(free[:, :, None] & free[:, None, :], bend, identity)
-        move = np.linalg.solve(system, np.where(free, rest, 0.0)[:, :, None])[:, :, 0]
+        move = _solved(system, np.where(free, rest, 0.0))
         step, blocked = _move(step, move, room)
         held |= blocked
         rest = products - np.matmul(bend, step[:, :, None])[:, :, 0]
@@ -159,6 +159,10 @@ def solve_within(squares: Array, products: Array, damping: Array, room: Bounds) 
 def normal_equations(rates: Array, residuals: Array) -> tuple[Array, Array]:
     """Return the squares, (rows, d, d), and the products, (rows, d), of rates and residuals."""
     return np.matmul(rates, rates.transpose(0, 2, 1)), np.matmul(rates, residuals[:, :, None])[:, :, 0]
+
+
+def _solved(matrices: Array, vectors: Array) -> Array:
+    return np.asarray(np.linalg.solve(matrices, vectors[:, :, None])[:, :, 0], dtype=np.float64)
 
 
 def _move(step: Array, move: Array, room: Bounds) -> tuple[Array, Flags]:
@@ -182,7 +186,7 @@ def _let_go(low: Flags, rest: Array, held: Flags) -> Flags:
 
 
 def _squares(state: State) -> Array:
-    return np.einsum("rp,rp->r", state.residuals, state.residuals)
+    return np.asarray(np.einsum("rp,rp->r", state.residuals, state.residuals))
 
 
 def _model(problem: Problem, state: State, rows: Indices, bounds: Bounds | None) -> tuple[Array, Array, Array, Array]:
@@ -192,26 +196,26 @@ def _model(problem: Problem, state: State, rows: Indices, bounds: Bounds | None)
     """
     squares, products = normal_equations(state.rates, state.residuals)
     if bounds is not None:
-        squares = _curvature(problem, state.points, rows, squares, products, bounds)
+        held = ((state.points <= bounds.lower) & (products <= 0)) | ((state.points >= bounds.upper) & (products >= 0))
+        free = ~(held[:, :, None] | held[:, None, :])
+        true = _curvature(problem, state.points, rows)
+        squares = np.where(free & _positive(true, squares, free)[:, None, None], true, squares)
     return state.points, _squares(state), products, squares
 
 
-def _curvature(
-    problem: Problem, points: Array, rows: Indices, squares: Array, products: Array, bounds: Bounds
-) -> Array:
-    """Return the curvature by central differences of the gradient, over the coordinates that no bound holds."""
-    hessian = np.empty_like(squares)
+def _curvature(problem: Problem, points: Array, rows: Indices) -> Array:
+    """Return half the Hessian of the sum of squares, by central differences of its gradient."""
+    hessian = np.empty((*points.shape, points.shape[1]))
     for index, shift in enumerate(_SHIFT * np.eye(points.shape[1])):
         ahead, behind = (problem.at(points + sign * shift, rows, solve=False) for sign in (1.0, -1.0))
-        difference = (
-            normal_equations(behind.rates, behind.residuals)[1] - normal_equations(ahead.rates, ahead.residuals)[1]
-        )
-        hessian[:, index] = difference / (2 * _SHIFT)
-    held = ((points <= bounds.lower) & (products <= 0)) | ((points >= bounds.upper) & (products >= 0))
+        up, down = (normal_equations(state.rates, state.residuals)[1] for state in (behind, ahead))
+        hessian[:, index] = (up - down) / (2 * _SHIFT)
+    return np.asarray((hessian + hessian.transpose(0, 2, 1)) / 2)
+
+
+def _positive(hessian: Array, squares: Array, free: Flags) -> Flags:
+    """Return, by row, whether the free part of a Hessian is positive definite, with the scales of the squares."""
     diagonal = np.einsum("rii->ri", squares)
     scale = 1.0 / np.sqrt(diagonal + (diagonal == 0))
-    free = ~(held[:, :, None] | held[:, None, :])
-    symmetric = (hessian + hessian.transpose(0, 2, 1)) / 2
-    scaled = np.where(free, symmetric * scale[:, :, None] * scale[:, None, :], np.eye(points.shape[1]))
-    positive = np.linalg.eigvalsh(scaled)[:, 0] > 1e-9
-    return np.where(free & positive[:, None, None], symmetric, squares)
+    scaled = np.where(free, hessian * scale[:, :, None] * scale[:, None, :], np.eye(hessian.shape[1]))
+    return np.asarray(np.linalg.eigvalsh(scaled)[:, 0] > 1e-9)

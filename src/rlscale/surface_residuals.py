@@ -35,8 +35,8 @@ class Points(NamedTuple):
 
     def where(self, chosen: Flags) -> "Points":
         """Return some of the points."""
-        curve, size, *rest = (column[chosen] for column in self)
-        return Points(curve, size, *rest)
+        curve, size = self.curve[chosen], self.size[chosen]
+        return Points(curve, size, *(column[chosen] for column in self[2:]))
 
     @property
     def first(self) -> Indices:
@@ -100,14 +100,9 @@ def frames_of(points: Points, *, by_size: bool) -> tuple[Frame, ...]:
 
 def _frame(points: Points) -> Frame:
     sizes, base = np.unique(points.params), points.base_loss[points.first]
-    centre = float(points.log10_x.mean())
-    return Frame(
-        params=tuple(sizes.tolist()),
-        log10_n=float(np.log10(sizes).mean()),
-        log10_x=centre,
-        x_range=(float(points.log10_x.min()) - centre, float(points.log10_x.max()) - centre),
-        base_loss=None if np.isnan(base).any() else float(base.mean()),
-    )
+    low, high = float(points.log10_x.min()), float(points.log10_x.max())
+    known = None if np.isnan(base).any() else float(base.mean())
+    return Frame(params=tuple(sizes.tolist()), log10_x=low, decades=high - low, base_loss=known)
 
 
 def pieces_of(points: Points, frames: tuple[Frame, ...], *, by_size: bool) -> Pieces:

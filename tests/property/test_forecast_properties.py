@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlscale.forecast import Forecast, run_forecasts
-from rlscale.law_fits import LAWS
-from rlscale.misfit_bands import misfit_band
+from rlscale.fitting.law_fits import LAWS
+from rlscale.forecasts.forecast import Forecast, run_forecasts
+from rlscale.forecasts.misfit_bands import misfit_band
 
 SIZES = (1_000, 5_000, 20_000, 100_000)
 LAW: Mapping[str, Any] = {name: LAWS[name] for name in ("saturating_slope", "kept_slope")}

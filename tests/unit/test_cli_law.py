@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rlscale import cli
-from rlscale.law_fits import LAWS
+from rlscale.fitting.law_fits import LAWS
 from rlscale.simulation import Design, simulate_points
 
 ROOT = Path(__file__).parents[2]

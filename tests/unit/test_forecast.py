@@ -13,10 +13,10 @@ import pytest
 
 from rlscale.curve_points import Curves
 from rlscale.errors import UserError
-from rlscale.forecast import Forecast, run_forecasts
-from rlscale.law_fits import LAWS
+from rlscale.fitting.law_fits import LAWS
+from rlscale.forecasts.forecast import Forecast, run_forecasts
+from rlscale.forecasts.misfit_bands import misfit_band
 from rlscale.laws import Array, Target
-from rlscale.misfit_bands import misfit_band
 from rlscale.points import read_points
 
 DATA = Path(__file__).parents[2] / "config" / "data"

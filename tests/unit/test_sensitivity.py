@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rlscale.curve_points import X_COLUMN
 from rlscale.errors import UserError
-from rlscale.fit import X_COLUMN, fit_points
+from rlscale.fit import fit_points
+from rlscale.forecasts.sensitivity import Variation, sensitivity
 from rlscale.points import read_points
-from rlscale.sensitivity import Variation, sensitivity
 
 DATA = Path(__file__).parents[2] / "config" / "data"
 # The counts of Qwen's model cards, as in config/models/qwen2.5.yaml.
@@ -173,9 +174,13 @@ def test_a_loss_that_does_not_fall_has_no_n_0_and_no_change() -> None:
     assert made[0].forecast_test_loss_at_end == pytest.approx(0.5)
 
 
+def test_too_few_sizes_leave_the_reference_and_its_reason() -> None:
+    (only,) = sensitivity(table((1_000, 4_000, 16_000)), x="samples", loss="log")
+    assert only.reason == "params 16000 cannot be sealed: at least 3 smaller sizes are needed to train on"
+    assert only.k_max is None
+
+
 def test_refusals() -> None:
-    with pytest.raises(UserError, match="at least 3 smaller sizes are needed"):
-        sensitivity(table((1_000, 4_000, 16_000)), x="samples", loss="log")
     with pytest.raises(UserError, match="non_embedding_params lacks params 4000"):
         sensitivity(
             table((1_000, 4_000, 16_000, 64_000)),

@@ -12,10 +12,10 @@ import pytest
 from rlscale.curve_points import Curves
 from rlscale.errors import UserError
 from rlscale.fit import fit_points
-from rlscale.law_fits import LAWS
-from rlscale.misfit_bands import misfit_band
+from rlscale.fitting.law_fits import LAWS
+from rlscale.forecasts.misfit_bands import misfit_band
+from rlscale.forecasts.tournament import Tournament, declare_winner, run_tournament
 from rlscale.points import read_points
-from rlscale.tournament import Tournament, declare_winner, run_tournament
 
 DATA = Path(__file__).parents[2] / "config" / "data"
 LARGEST = 72_000_000_000

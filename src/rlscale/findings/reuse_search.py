@@ -14,11 +14,11 @@ import pandas as pd
 
 from rlscale.curve_points import Curves, arrange
 from rlscale.errors import UserError
+from rlscale.fitting.loss_spaces import LinearSpace, LogSpace
+from rlscale.fitting.projection import free_slopes
 from rlscale.laws import Array, Parameter
 from rlscale.laws.data_reuse import ReuseLaw
-from rlscale.loss_spaces import LinearSpace, LogSpace
 from rlscale.point_checks import check_points
-from rlscale.projection import free_slopes
 
 Loss = Literal["linear", "log"]
 

@@ -2,8 +2,9 @@
 
 Such a law is linear in some of its parameters once the others, its *shape*, are known: g(L) = Σ coefficient · basis,
 with g the identity or the decimal logarithm (the law's *link*). A fit searches the shape alone and solves for the
-coefficients. Inside, N and X are log10 over their geometric means, so that no unit matters; a law knows which named
-parameters in natural units its numbers stand for.
+coefficients. Inside, N and X are log10 over the smallest size and the least X, so that no unit matters and a term that
+only the first points feel has a coefficient of its own size; a law knows which named parameters in natural units its
+numbers stand for.
 """
 
 from abc import ABC, abstractmethod
@@ -21,12 +22,12 @@ FLAT = 1e-12  # a change of the loss, or of its logarithm, that is rounding
 
 
 class Sites(NamedTuple):
-    """Where the loss is asked for, as arrays that broadcast; the last axis is the points'.
+    """Where the loss is asked for: arrays of one shape, whose last axis is the points'.
 
     Attributes:
-        n: log10 of N over the frame's geometric mean.
+        n: log10 of N over the smallest fitted size.
         share: where n lies between the smallest (0) and the largest (1) fitted size.
-        x: log10 of X over the frame's geometric mean.
+        x: log10 of X over the least fitted X.
         base_loss: test loss at step 0 of the point's curve; 1 where the frame has none.
     """
 
@@ -42,30 +43,29 @@ class Frame:
 
     Attributes:
         params: the sizes, ascending.
-        log10_n: mean of log10 N over the sizes.
-        log10_x: mean of log10 X over the points.
-        x_range: least and largest log10 X less that mean.
+        log10_x: least log10 X.
+        decades: largest log10 X less that.
         base_loss: mean test loss at step 0, None unless it is known for every curve.
     """
 
     params: tuple[float, ...]
-    log10_n: float
     log10_x: float
-    x_range: tuple[float, float]
+    decades: float
     base_loss: float | None
 
+    @property
+    def log10_n(self) -> float:
+        """Return log10 of the smallest size."""
+        return float(np.log10(self.params[0]))
+
     def sites(self, params: npt.ArrayLike, log10_x: npt.ArrayLike, base_loss: npt.ArrayLike) -> Sites:
-        """Return places in the frame's scales, all of one shape."""
+        """Return places in the frame's scales; the arguments broadcast."""
         n = np.log10(np.asarray(params, dtype=np.float64)) - self.log10_n
-        low, high = (float(np.log10(size)) - self.log10_n for size in (self.params[0], self.params[-1]))
-        share = (n - low) / (high - low if high > low else 1.0)
+        span = float(np.log10(self.params[-1])) - self.log10_n
+        share = n / (span if span > 0 else 1.0)
         base = np.asarray(1.0 if self.base_loss is None else base_loss, dtype=np.float64)
         columns = np.broadcast_arrays(n, share, np.asarray(log10_x, dtype=np.float64) - self.log10_x, base)
         return Sites(*(np.array(column) for column in columns))
-
-    def x_at(self, log10_x: float) -> float:
-        """Return X at a centred log10 X."""
-        return float(10.0 ** (log10_x + self.log10_x))
 
 
 class Coordinate(NamedTuple):
@@ -119,7 +119,7 @@ class SurfaceLaw(ABC):
 
     @abstractmethod
     def coordinates(self, frame: Frame) -> tuple[Coordinate, ...]:
-        """Return the parameters, shape first; one between equal bounds is given and not fitted."""
+        """Return the parameters, shape first."""
 
     @abstractmethod
     def guesses(self, frame: Frame, sites: Sites, loss: Array) -> Array:
@@ -127,7 +127,7 @@ class SurfaceLaw(ABC):
 
     @abstractmethod
     def expand(self, shape: Array, sites: Sites) -> Expansion:
-        """Return the basis and its derivatives at shapes of shape (rows, shapes)."""
+        """Return the basis and its derivatives at shapes of shape (rows, shapes); sites are (rows or 1, points)."""
 
     @abstractmethod
     def natural(self, point: Array, frame: Frame) -> list[float]:
@@ -135,7 +135,8 @@ class SurfaceLaw(ABC):
 
     def predict(self, point: Array, sites: Sites) -> Array:
         """Return the test loss at given coordinates; 1 where the formula says more, for no loss is larger."""
-        value = np.matmul(point[self.shapes :], self.expand(point[None, : self.shapes], sites).basis[0])
+        row = Sites(*(column[None, :] for column in sites))
+        value = np.matmul(point[self.shapes :], self.expand(point[None, : self.shapes], row).basis[0])
         return np.asarray(np.minimum(value, 1.0) if self.link == "linear" else 10.0 ** np.minimum(value, 0.0))
 
 
@@ -159,9 +160,9 @@ def plain(name: str, unit: str, lower: float, upper: float) -> Coordinate:
 
 
 def place_of_x(name: str, frame: Frame, *, beyond: float) -> Coordinate:
-    """Return a parameter in units of X, at most ``beyond`` decades outside the fitted X; inside it is a centred log10."""
-    low, high = frame.x_range[0] - beyond, frame.x_range[1] + beyond
-    return Coordinate(Parameter(name, "X", frame.x_at(low), frame.x_at(high)), low, high)
+    """Return a parameter in units of X at most ``beyond`` decades outside the fitted X; inside stands a `Sites.x`."""
+    low, high = -beyond, frame.decades + beyond
+    return Coordinate(Parameter(name, "X", 10.0 ** (frame.log10_x + low), 10.0 ** (frame.log10_x + high)), low, high)
 
 
 def power_of_size(log_ratio: Array, share: Array) -> tuple[Array, Array]:
@@ -172,10 +173,10 @@ def power_of_size(log_ratio: Array, share: Array) -> tuple[Array, Array]:
         share: where N lies between the smallest (0) and the largest (1) fitted size.
     """
     falls = np.where(log_ratio > 0, share - 1.0, share)
-    power = np.exp(np.clip(log_ratio * falls, -700.0, 700.0))
+    power = np.exp(np.minimum(log_ratio * falls, 300.0))
     return power, falls * power
 
 
 def ends_of_power(log_ratio: float, largest: float) -> tuple[float, float]:
-    """Return such a power law at the smallest and the largest size, where ``largest`` is the larger of the two."""
+    """Return such a power law at the smallest and at the largest size; ``largest`` is its larger value."""
     return largest * float(np.exp(min(-log_ratio, 0.0))), largest * float(np.exp(min(log_ratio, 0.0)))

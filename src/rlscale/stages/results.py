@@ -77,10 +77,10 @@ def law(study: str) -> None:
 
 def compare(study: str) -> None:
     """Let every law forecast what it has not seen, and rank them; every size of the points takes part."""
-    from rlscale.forecast import run_forecasts
-    from rlscale.law_fits import LAWS
+    from rlscale.fitting.law_fits import LAWS
+    from rlscale.forecasts.forecast import run_forecasts
+    from rlscale.forecasts.tournament import run_tournament
     from rlscale.points import read_points
-    from rlscale.tournament import run_tournament
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "law"), paths.comparison
@@ -109,8 +109,8 @@ def sensitivity(study: str) -> None:
     """Tabulate how K_max, N_0 and a forecast move with choices that could have been made otherwise."""
     import pandas as pd
 
+    from rlscale.forecasts.sensitivity import sensitivity as vary
     from rlscale.points import read_points
-    from rlscale.sensitivity import sensitivity as vary
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "law"), paths.sensitivity

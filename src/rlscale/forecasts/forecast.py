@@ -1,6 +1,6 @@
 """Forecasts of sealed curves by fitted laws and by naive rules, with bands and scores.
 
-Every number says under which protocol it was made (`rlscale.protocols`). A law that has nothing to say about a curve is
+Every number says under which protocol it was made (`rlscale.forecasts.protocols`). A law that has nothing to say about a curve is
 kept in the results with the reason.
 """
 
@@ -11,15 +11,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from rlscale.baselines import naive_forecasts
-from rlscale.curve_points import Curves, arrange, select_points
+from rlscale.curve_points import X_COLUMN, Curves, Predictor, arrange, select_points
 from rlscale.errors import UserError
-from rlscale.fit import X_COLUMN, Loss, Predictor
-from rlscale.forecast_scores import Scores, in_space, r2, score_forecast
-from rlscale.law_fits import Fitter
-from rlscale.laws import Array, Fitted
-from rlscale.misfit_bands import BAND_LEVELS, Band, Bands, Outlook
-from rlscale.protocols import (
+from rlscale.fitting.law_fits import Fitter
+from rlscale.fitting.loss_spaces import Loss
+from rlscale.forecasts.baselines import naive_forecasts
+from rlscale.forecasts.misfit_bands import BAND_LEVELS, Band, Bands, Outlook
+from rlscale.forecasts.protocols import (
     SEEN_FRACTION,
     SEEN_POINTS,
     Protocol,
@@ -34,7 +32,9 @@ from rlscale.protocols import (
     size_splits,
     time_split,
 )
-from rlscale.slope_bands import forecast_band
+from rlscale.forecasts.scores import Scores, in_space, r2, score_forecast
+from rlscale.forecasts.slope_bands import forecast_band
+from rlscale.laws import Array, Fitted
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlscale.curve_points import Curves, Indices
+from rlscale.fitting.loss_spaces import LogSpace, LossSpace, Residuals
+from rlscale.fitting.projection import SlopeFit, free_slopes
 from rlscale.laws import Array
-from rlscale.loss_spaces import LogSpace, LossSpace, Residuals
-from rlscale.projection import SlopeFit, free_slopes
 
 _VARIANCES = 2000  # of a table that inverts a sum
 _MOST = 10.0  # largest correction of a variance: runs of a handful of points would ask for more

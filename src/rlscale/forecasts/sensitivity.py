@@ -12,15 +12,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from rlscale.curve_points import Curves, Weights, arrange, curve_columns, select_points
+from rlscale.curve_points import X_COLUMN, Curves, Predictor, Weights, arrange, curve_columns, select_points
 from rlscale.errors import UserError
-from rlscale.fit import X_COLUMN, Loss, Predictor
-from rlscale.forecast import forecast_split
-from rlscale.forecast_scores import at_end
+from rlscale.fitting.loss_spaces import Loss
+from rlscale.fitting.slope_fits import fit_slopes
+from rlscale.forecasts.forecast import forecast_split
+from rlscale.forecasts.misfit_bands import misfit_band
+from rlscale.forecasts.protocols import SEEN_POINTS, Setting, size_splits
+from rlscale.forecasts.scores import at_end
 from rlscale.laws import Fitted
-from rlscale.misfit_bands import misfit_band
-from rlscale.protocols import SEEN_POINTS, Setting, size_splits
-from rlscale.slope_fits import fit_slopes
 
 DROPPED = (0.1, 0.25)
 """Shares of a curve's last step whose points are left out, at its start or its end."""
@@ -97,13 +97,20 @@ def sensitivity(
         non_embedding_params: the parameters without embeddings, by size; for every size.
         seen: points of the largest size that set its level.
 
+    Returns:
+        The reference alone, with the reason, where it cannot be fitted: fewer than three sizes below the largest, or
+        too few points.
+
     Raises:
-        UserError: the reference itself cannot be fitted (fewer than three sizes below the largest, or too few points),
-            or ``non_embedding_params`` lacks a size.
+        UserError: ``non_embedding_params`` lacks a size.
     """
     chosen = _Choice(points, x, loss)
-    reference = _outcome(chosen, seen)
-    rows = [_compared("reference", f"{x}, {loss} loss, all as in the table", reference, reference)]
+    named = f"{x}, {loss} loss, all as in the table"
+    try:
+        reference = _outcome(chosen, seen)
+    except UserError as error:
+        return [Variation("reference", named, reason=str(error))]
+    rows = [_compared("reference", named, reference, reference)]
     for choice, value, changed in _choices(chosen, non_embedding_params):
         try:
             rows.append(_compared(choice, value, _outcome(changed, seen), reference))

@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from rlscale.fitting.projection import Box, SlopeFit, law_box, refit_law
 from rlscale.laws import Array
-from rlscale.projection import Box, SlopeFit, law_box, refit_law
 
 _GRID, _FINE, _ROUNDS = 97, 17, 4
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlscale.fit import Loss
+from rlscale.fitting.loss_spaces import Loss
+from rlscale.forecasts.misfit_bands import Bands
+from rlscale.forecasts.protocols import Series
 from rlscale.laws import Array
-from rlscale.misfit_bands import Bands
-from rlscale.protocols import Series
 
 END = 0.1
 """The end of a curve: this share of its steps."""

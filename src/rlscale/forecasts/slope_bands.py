@@ -6,31 +6,36 @@ ones that the level is taken.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
-from rlscale.bootstrap import Draws
 from rlscale.curve_points import Curves
+from rlscale.fitting.loss_spaces import LN_10, LinearSpace
+from rlscale.fitting.projection import SlopeFit
+from rlscale.fitting.slope_fits import LevelledSlopes
+from rlscale.forecasts.misfit_bands import Bands, Outlook, misfit_band
 from rlscale.laws import Array, Fitted
-from rlscale.loss_spaces import LN_10, LinearSpace
-from rlscale.misfit_bands import Bands, Outlook, misfit_band
-from rlscale.slope_fits import LevelledSlopes
+from rlscale.uncertainty.bootstrap import Draws, bootstrap
+from rlscale.uncertainty.noise import Noise, measure_noise
 
+_DRAWS = 200
 _REPEATS = 10  # draws of the run and of its points for each replicate of the parameters
 
 
 def forecast_band(fitted: Fitted, curves: Curves, outlook: Outlook, levels: Sequence[float]) -> Bands | None:
     """Return bands from the bootstrap where the law has one, and from the misfit of its curves otherwise."""
-    if not isinstance(fitted, LevelledSlopes) or fitted.draws is None or outlook.seen.x.size == 0:
+    if not isinstance(fitted, LevelledSlopes) or fitted.fit is None or outlook.seen.x.size == 0:
         return misfit_band(fitted, curves, outlook, levels)
+    noise, draws = _replicates(fitted.fit)
     generator = np.random.default_rng(0)
     seen, ahead = np.log10(outlook.seen.x), np.log10(outlook.x)
-    slopes = np.repeat(_slope_errors(fitted, fitted.draws, outlook.target.params), _REPEATS)
-    slopes = slopes + np.repeat(fitted.draws.run_sd, _REPEATS) * generator.standard_normal(slopes.size)
-    scatter = _scatter(fitted, seen.size + ahead.size, slopes.size, generator)
-    noise = scatter * np.sqrt(_odds(np.concatenate([outlook.seen.loss, outlook.predicted])))
-    level = noise[:, : seen.size].mean(axis=1, keepdims=True)
-    change = noise[:, seen.size :] - level - slopes[:, None] * (ahead - seen.mean())
+    slopes = np.repeat(_slope_errors(fitted, fitted.fit, draws, outlook.target.params), _REPEATS)
+    slopes = slopes + np.repeat(draws.run_sd, _REPEATS) * generator.standard_normal(slopes.size)
+    scatter = _scatter(fitted.fit, noise, seen.size + ahead.size, slopes.size, generator)
+    errors = scatter * np.sqrt(_odds(np.concatenate([outlook.seen.loss, outlook.predicted])))
+    level = errors[:, : seen.size].mean(axis=1, keepdims=True)
+    change = errors[:, seen.size :] - level - slopes[:, None] * (ahead - seen.mean())
     bands = {}
     for share in levels:
         ends = np.quantile(change, [(1 - share) / 2, (1 + share) / 2], axis=0)
@@ -39,32 +44,34 @@ def forecast_band(fitted: Fitted, curves: Curves, outlook: Outlook, levels: Sequ
     return bands
 
 
-def _slope_errors(fitted: LevelledSlopes, draws: Draws, params: int) -> Array:
+@lru_cache(maxsize=8)  # one fit is asked for the bands of several curves and protocols
+def _replicates(fit: SlopeFit) -> tuple[Noise, Draws]:
+    noise = measure_noise(fit)
+    return noise, bootstrap(fit, noise, draws=_DRAWS, seed=0)
+
+
+def _slope_errors(fitted: LevelledSlopes, fit: SlopeFit, draws: Draws, params: int) -> Array:
     """Return, by replicate, how far its slope of a size is from the fitted one."""
-    if fitted.fit is None:
-        raise TypeError("free slopes have no replicates")
     if fitted.law == "kept_slope":
         sizes = fitted.curves.sizes
         nearest = int(np.abs(np.log(sizes / params)).argmin())
         return np.asarray(draws.slopes[:, nearest] - fitted.slopes[nearest])
     size = np.array([float(params)])
-    slopes = draws.scale * fitted.fit.law.shape(size, draws.shape[:, None])[0][:, 0]
+    slopes = draws.scale * fit.law.shape(size, draws.shape[:, None])[0][:, 0]
     return np.asarray(slopes - fitted.slope(float(params)))
 
 
-def _scatter(fitted: LevelledSlopes, points: int, draws: int, generator: np.random.Generator) -> Array:
+def _scatter(fit: SlopeFit, noise: Noise, points: int, draws: int, generator: np.random.Generator) -> Array:
     """Return stretches of the runs' residuals of log10 L, over the root of their odds, shape (draws, points).
 
     Each is one run's, begun anywhere and continued at its start.
     """
-    if fitted.fit is None or fitted.noise is None:
-        raise TypeError("free slopes have no noise")
-    apart = fitted.fit.space.apart()
-    rest = apart.residuals(fitted.noise.slopes)
-    curves, in_linear = fitted.curves, isinstance(apart, LinearSpace)
+    apart = fit.space.apart()
+    rest = apart.residuals(noise.slopes)
+    curves, in_linear = apart.curves, isinstance(apart, LinearSpace)
     value = rest.observed - rest.residual
     loss = np.clip(value if in_linear else 10.0**value, 1e-6, 1.0)
-    log_residual = fitted.noise.residual / (LN_10 * loss) if in_linear else fitted.noise.residual
+    log_residual = noise.residual / (LN_10 * loss) if in_linear else noise.residual
     standard = log_residual / np.sqrt(_odds(loss))
     run = generator.integers(curves.counts.size, size=draws)
     first = generator.integers(0, 2**31, size=draws)

@@ -5,25 +5,24 @@ A slope law leaves the level of each curve free, so of a size that it was not fi
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from rlscale.bootstrap import Draws, bootstrap
 from rlscale.curve_points import Curves
-from rlscale.goodness import Goodness, goodness
-from rlscale.laws import Array, Target
-from rlscale.loss_spaces import LossSpace, loss_space
-from rlscale.noise import Noise, measure_noise
-from rlscale.projection import SlopeFit, fit_slope_law, free_slopes
-from rlscale.saturation import slope_laws
+from rlscale.fitting.goodness import Goodness, goodness
+from rlscale.fitting.loss_spaces import Loss, LossSpace, loss_space
+from rlscale.fitting.projection import SlopeFit, fit_slope_law, free_slopes
+from rlscale.laws import Array, SlopeLaw, Target
+from rlscale.laws.log_slope import LogSlope
+from rlscale.laws.power_slope import PowerSlope
+from rlscale.laws.saturating_slope import SaturatingSlope
 
-_DRAWS = 200  # of a forecast's band
+SlopeLawName = Literal["saturating_slope", "log_slope", "power_slope", "free_slope", "kept_slope"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LevelledSlopes:
     """Fitted slopes with a level of each curve; a slope for sizes that were not fitted comes from ``slope``.
 
@@ -76,23 +75,18 @@ class LevelledSlopes:
             "notes": [],
         }
 
-    @cached_property
-    def noise(self) -> Noise | None:
-        """Noise around the law, None for free slopes."""
-        return None if self.fit is None else measure_noise(self.fit)
 
-    @cached_property
-    def draws(self) -> Draws | None:
-        """Replicates of the law, None for free slopes."""
-        if self.fit is None or self.noise is None:
-            return None
-        return bootstrap(self.fit, self.noise, draws=_DRAWS, seed=0)
+def slope_laws(curves: Curves) -> dict[str, SlopeLaw]:
+    """Return saturation and its rivals, for the sizes of a table."""
+    smallest, largest = (float(size) for size in curves.sizes[[0, -1]])
+    laws: tuple[SlopeLaw, ...] = (SaturatingSlope(), LogSlope(smallest, largest), PowerSlope(largest))
+    return {law.name: law for law in laws}
 
 
 def fit_slopes(
-    law: Literal["saturating_slope", "log_slope", "power_slope", "free_slope", "kept_slope"],
+    law: SlopeLawName,
     curves: Curves,
-    loss: Literal["linear", "log", "huber"],
+    loss: Loss,
 ) -> LevelledSlopes:
     """Fit a slope law by name.
 

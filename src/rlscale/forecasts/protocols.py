@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rlscale.curve_points import arrange, curve_columns, select_points
+from rlscale.curve_points import X_COLUMN, Predictor, arrange, curve_columns, select_points
 from rlscale.errors import UserError, did_you_mean
-from rlscale.fit import X_COLUMN, Loss, Predictor
+from rlscale.fitting.loss_spaces import Loss
 from rlscale.laws import Array, Target
 
 Protocol = Literal["blind-size", "early-size", "refit-level", "early-time"]

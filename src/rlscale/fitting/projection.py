@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rlscale.fitting.loss_spaces import LossSpace
+from rlscale.fitting.newton import Minimum, Objective, Rows, minimise
 from rlscale.laws import Array, Parameter, SlopeLaw
-from rlscale.loss_spaces import LossSpace
-from rlscale.newton import Minimum, Objective, Rows, minimise
 
 _SCAN = 241  # values of the shape parameter in the scan: its bounds lie six decades and more apart
 _FLAT = 1e-13  # slopes below this are zero to rounding
@@ -45,7 +45,7 @@ class BestFit:
     converged: npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SlopeFit:
     """A slope law fitted to one table, and each size fitted by itself.
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlscale.curve_points import Curves, Indices
+from rlscale.fitting.loss_spaces import LN_10, LogSpace
+from rlscale.fitting.projection import BestFit, Box, SlopeFit, law_box, refit_law
 from rlscale.laws import Array
-from rlscale.loss_spaces import LN_10, LogSpace
-from rlscale.noise import Noise
-from rlscale.projection import BestFit, Box, SlopeFit, law_box, refit_law
+from rlscale.uncertainty.noise import Noise
 
 _CHUNK = 4_000_000  # numbers in one array of a chunk of replicates
 

@@ -11,8 +11,8 @@ A forecast above 1, the largest loss there is, is taken as 1.
 import numpy as np
 
 from rlscale.curve_points import Curves
+from rlscale.forecasts.protocols import Sealed
 from rlscale.laws import Array
-from rlscale.protocols import Sealed
 
 
 def naive_forecasts(sealed: Sealed, curves: Curves) -> dict[str, Array]:

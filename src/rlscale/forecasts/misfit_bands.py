@@ -15,8 +15,8 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from rlscale.curve_points import Curves
+from rlscale.forecasts.protocols import Series
 from rlscale.laws import Array, Fitted, Target
-from rlscale.protocols import Series
 
 BAND_LEVELS = (0.5, 0.8, 0.9)
 

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlscale.bootstrap import replicate_values
-from rlscale.curve_points import Curves, keep_curves
+from rlscale.curve_points import keep_curves
+from rlscale.fitting.loss_spaces import LossSpace
+from rlscale.fitting.projection import SlopeFit, fit_slope_law, refit_law
+from rlscale.fitting.slope_fits import slope_laws
 from rlscale.laws import Array, SlopeLaw
-from rlscale.laws.log_slope import LogSlope
-from rlscale.laws.power_slope import PowerSlope
-from rlscale.laws.saturating_slope import SaturatingSlope
-from rlscale.loss_spaces import LossSpace
-from rlscale.noise import measure_noise
-from rlscale.projection import SlopeFit, fit_slope_law, refit_law
+from rlscale.uncertainty.bootstrap import replicate_values
+from rlscale.uncertainty.noise import measure_noise
 
 SIGNIFICANCE = 0.05
 _FEWEST = 4  # sizes: three leave one degree of freedom, and no size can be held out
@@ -49,13 +47,6 @@ class Saturation:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON-native values."""
         return dict(vars(self))
-
-
-def slope_laws(curves: Curves) -> dict[str, SlopeLaw]:
-    """Return saturation and its rivals, for the sizes of a table."""
-    smallest, largest = (float(size) for size in curves.sizes[[0, -1]])
-    laws: tuple[SlopeLaw, ...] = (SaturatingSlope(), LogSlope(smallest, largest), PowerSlope(largest))
-    return {law.name: law for law in laws}
 
 
 def judge_saturation(space: LossSpace, *, draws: int = 400, seed: int = 0) -> Saturation:

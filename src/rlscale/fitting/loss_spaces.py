@@ -11,8 +11,11 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from rlscale.curve_points import Curves
+from rlscale.fitting.newton import Rows
 from rlscale.laws import Array
-from rlscale.newton import Rows
+
+Loss = Literal["linear", "log", "huber"]
+"""The space of the residuals: L, log10 L, or log10 L with Huber's loss."""
 
 LN_10 = np.log(10.0)
 _REWEIGHTINGS = 100
@@ -127,7 +130,7 @@ class LogSpace:
         return np.asarray(self._best[0])
 
 
-def loss_space(curves: Curves, loss: Literal["linear", "log", "huber"]) -> LossSpace:
+def loss_space(curves: Curves, loss: Loss) -> LossSpace:
     """Return the space of the residuals that a fit is made in.
 
     Weights are those of squared residuals of L; for log10 L they are carried over by its derivative. ``huber`` is the

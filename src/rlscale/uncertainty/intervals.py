@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rlscale.bootstrap import Draws, bootstrap
+from rlscale.fitting.projection import SlopeFit
 from rlscale.laws import Array
-from rlscale.noise import Noise, measure_noise
-from rlscale.profile import Profile, profile
-from rlscale.projection import SlopeFit
+from rlscale.uncertainty.bootstrap import Draws, bootstrap
+from rlscale.uncertainty.noise import Noise, measure_noise
+from rlscale.uncertainty.profile import Profile, profile
 
 Method = Literal["none", "bootstrap", "profile"]
 

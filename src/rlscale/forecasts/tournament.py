@@ -14,14 +14,14 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from rlscale.curve_points import arrange, select_points
+from rlscale.curve_points import X_COLUMN, Predictor, arrange, select_points
 from rlscale.errors import UserError
-from rlscale.fit import X_COLUMN, Loss, Predictor
-from rlscale.forecast import Forecast, forecast_split
-from rlscale.law_fits import LAWS, Fitter
-from rlscale.misfit_bands import BAND_LEVELS, Band
-from rlscale.protocols import SEEN_POINTS, Protocol, Setting, Split, Training, label, size_splits, time_split
-from rlscale.slope_bands import forecast_band
+from rlscale.fitting.law_fits import LAWS, Fitter
+from rlscale.fitting.loss_spaces import Loss
+from rlscale.forecasts.forecast import Forecast, forecast_split
+from rlscale.forecasts.misfit_bands import BAND_LEVELS, Band
+from rlscale.forecasts.protocols import SEEN_POINTS, Protocol, Setting, Split, Training, label, size_splits, time_split
+from rlscale.forecasts.slope_bands import forecast_band
 
 SIZE_PROTOCOLS: tuple[Protocol, ...] = ("blind-size", "early-size", "refit-level")
 FRACTIONS = (0.2, 0.3, 0.5, 0.7)
