@@ -10,6 +10,7 @@ import numpy as np
 
 from rlscale.curve_points import Curves
 from rlscale.errors import UserError
+from rlscale.fitting.goodness import goodness
 from rlscale.laws import Array, Parameter
 from rlscale.laws.additive import Additive
 from rlscale.laws.base_level import BaseLevel
@@ -63,8 +64,7 @@ def fit_surface(law: SurfaceLaw, curves: Curves, loss: Loss) -> SurfaceFit:
         loss=loss,
         parameters=parameters,
         degrees_of_freedom=len(parameters),
-        points=int(points.loss.size),
-        **_goodness(points, loss, search.residuals),
+        **_goodness(curves, loss, search.residuals),
         starts=_starts(law, frames, search),
         notes=_notes(law, frames, parameters, search.best),
         _surface=Surface(law, frames, search.best.points, _base_losses(curves)),
@@ -124,17 +124,20 @@ def _check_base_loss(law: SurfaceLaw, curves: Curves) -> None:
 
 
 def _check_enough(law: SurfaceLaw, frames: tuple[Frame, ...], points: Points) -> None:
-    """Refuse fewer sizes, or fewer different places (N, X), than the parameters need."""
+    """Refuse fewer sizes, fewer values of X, or fewer different places (N, X) than the parameters need."""
     sizes = np.unique(points.params).size
     if sizes < law.sizes_needed:
         raise UserError(f"{law.name} needs at least {law.sizes_needed} sizes; the points have {sizes}")
     for frame in frames:
-        needed = sum(coordinate.free for coordinate in law.coordinates(frame))
         own = points.where(np.isin(points.params, frame.params))
+        whose = f"params {int(frame.params[0])} has" if law.by_size else "the points have"
+        different = np.unique(own.log10_x).size
+        if different < law.x_needed:
+            raise UserError(f"{law.name} needs at least {law.x_needed} different X; {whose} {different}")
         places = len({*zip(own.params.tolist(), own.log10_x.tolist(), strict=True)})
+        needed = sum(coordinate.free for coordinate in law.coordinates(frame))
         if places < needed:
-            whose = f"params {int(frame.params[0])} has" if law.by_size else "the points have"
-            raise UserError(f"{law.name} needs at least {needed} different X; {whose} {places}")
+            raise UserError(f"{law.name} needs points at {needed} or more different sizes and X; {whose} {places}")
 
 
 def _named(law: SurfaceLaw, frame: Frame, point: Array) -> dict[str, tuple[Parameter, float]]:
@@ -183,26 +186,12 @@ def _starts(law: SurfaceLaw, frames: tuple[Frame, ...], search: _Search) -> list
     return starts
 
 
-def _goodness(points: Points, loss: Loss, residual: Array) -> dict[str, Any]:
-    """Return the sum of squares and the R², pooled and within the curves of each size."""
-    observed, weight = (points.loss if loss == "linear" else np.log10(points.loss)), points.weight
-    sums, weights = (np.add.reduceat(values, points.first) for values in (weight * observed, weight))
-    within = observed - np.repeat(sums / weights, points.counts)
-    around = observed - sums.sum() / weights.sum()
-    # Values that are all equal differ from their mean by rounding only.
-    nothing = (1e-14 * np.abs(observed).max()) ** 2 * weights.sum()
-
-    def r2(rest: Array, spread: Array) -> float | None:
-        total = float(spread.sum())
-        return 1.0 - float(rest.sum()) / total if total > nothing else None
-
-    squares, scatter = residual**2, weight * within**2
-    sizes = [(size, points.params == size) for size in np.unique(points.params)]
-    return {
-        "sse": float(squares.sum()),
-        "r2_pooled": r2(squares, weight * around**2),
-        "r2_within": {str(int(size)): r2(squares[own], scatter[own]) for size, own in sizes},
-    }
+def _goodness(curves: Curves, loss: Loss, residuals: Array) -> dict[str, Any]:
+    """Return how well the points are met, from weighted residuals of the points that have weight."""
+    weighted = curves.weight > 0
+    residual = np.zeros_like(curves.loss)
+    residual[weighted] = residuals / np.sqrt(curves.weight[weighted])
+    return goodness(curves, residual, curves.loss if loss == "linear" else np.log10(curves.loss)).to_json()
 
 
 def _notes(law: SurfaceLaw, frames: tuple[Frame, ...], parameters: dict[str, Any], best: Minima) -> list[str]:

@@ -12,12 +12,11 @@ import numpy as np
 
 from rlscale.curve_points import Curves
 from rlscale.laws import Array
-from rlscale.laws.surface_law import LN10, Frame, Sites, SurfaceLaw
+from rlscale.laws.surface_law import LEAST_LOSS, LN10, Frame, Sites, SurfaceLaw
 from rlscale.marquardt import Bounds, Flags, Indices, State, normal_equations, solve_within
 
 Loss = Literal["linear", "log"]
 
-_LEAST = 1e-12  # what a modelled loss of zero counts as, so that it has a logarithm
 _MOST = 6.0  # largest log10 of a modelled loss, so that a step too far does not overflow
 _GROUPS = 16  # groups of neighbouring points that stand for a curve
 
@@ -193,7 +192,7 @@ class SurfaceResiduals:
         if self._law.link == "log":
             loss = 10.0 ** np.minimum(value, _MOST)
             return loss, LN10 * loss
-        loss = np.maximum(value, _LEAST)
+        loss = np.maximum(value, LEAST_LOSS)
         return np.log10(loss), 1.0 / (LN10 * loss)
 
 

@@ -33,6 +33,7 @@ class Additive(SurfaceLaw):
     source = "Hoffmann et al., arXiv 2203.15556, equation 2"
     shapes = 2
     sizes_needed = 3
+    x_needed = 3
 
     def coordinates(self, frame: Frame) -> tuple[Coordinate, ...]:  # noqa: ARG002 - the same for every frame
         """Return alpha, beta, l_inf, n_0 and x_0."""
@@ -82,7 +83,7 @@ def exponent_of(log10_place: Array, loss: Array) -> float:
 
 def scale_of(log_exponent: float, term: float, log10_place: float) -> tuple[float, float]:
     """Return the exponent, NaN where the term is zero, and s where (s / place)^exponent is the term."""
-    if term <= 0.0:
+    if term <= FLAT:
         return np.nan, 0.0
     exponent = float(np.exp(log_exponent))
     return exponent, float(10.0 ** (log10_place + np.log10(term) / exponent))

@@ -40,6 +40,7 @@ class Decomposition(SurfaceLaw):
     source = "Tan et al., arXiv 2509.25300, appendix D; powers of N: rlscale"
     shapes = 5
     sizes_needed = 3
+    x_needed = 4
 
     def coordinates(self, frame: Frame) -> tuple[Coordinate, ...]:
         """Return alpha, beta, d_0 at the ends, lambda at the largest size, l_inf, n_0, lambda at the smallest."""

@@ -42,6 +42,7 @@ class JointSigmoid(SurfaceLaw):
     source = "sigmoid: Khatri et al., arXiv 2510.13786, equation 1; powers of N: rlscale"
     shapes = 5
     sizes_needed = 2
+    x_needed = 4
 
     def coordinates(self, frame: Frame) -> tuple[Coordinate, ...]:
         """Return b, c_mid at the ends, r_0 and a at the largest size, then at the smallest."""

@@ -37,6 +37,7 @@ class Sigmoid(SurfaceLaw):
     source = "Khatri et al., arXiv 2510.13786, equation 1"
     shapes = 2
     sizes_needed = 1
+    x_needed = 3
     by_size = True
     base_loss = "used"
 

@@ -19,6 +19,7 @@ from rlscale.laws import Array, Parameter
 
 LN10 = float(np.log(10.0))
 FLAT = 1e-12  # a change of the loss, or of its logarithm, that is rounding
+LEAST_LOSS = 1e-12  # what a modelled loss of zero counts as, so that it has a logarithm
 
 
 class Sites(NamedTuple):
@@ -104,6 +105,7 @@ class SurfaceLaw(ABC):
         link: g: "linear" (the identity) or "log" (decimal).
         shapes: how many of the coordinates, the first ones, are the shape.
         sizes_needed: how many sizes determine the parameters.
+        x_needed: how many different values of X do.
         by_size: whether each size is fitted by itself, so that an unseen size has no loss.
         base_loss: whether the loss at step 0 is "unused", "used" where every curve of a fit has one, or "needed".
     """
@@ -114,6 +116,7 @@ class SurfaceLaw(ABC):
     link: ClassVar[Literal["linear", "log"]] = "linear"
     shapes: ClassVar[int]
     sizes_needed: ClassVar[int]
+    x_needed: ClassVar[int]
     by_size: ClassVar[bool] = False
     base_loss: ClassVar[Literal["unused", "used", "needed"]] = "unused"
 
@@ -134,10 +137,11 @@ class SurfaceLaw(ABC):
         """Return the parameters in natural units, in the order of the coordinates; NaN where one is without effect."""
 
     def predict(self, point: Array, sites: Sites) -> Array:
-        """Return the test loss at given coordinates; 1 where the formula says more, for no loss is larger."""
+        """Return the test loss at given coordinates, kept within (0, 1], where losses lie, if the formula says more."""
         row = Sites(*(column[None, :] for column in sites))
         value = np.matmul(point[self.shapes :], self.expand(point[None, : self.shapes], row).basis[0])
-        return np.asarray(np.minimum(value, 1.0) if self.link == "linear" else 10.0 ** np.minimum(value, 0.0))
+        loss = value if self.link == "linear" else 10.0 ** np.minimum(value, 0.0)
+        return np.asarray(np.clip(loss, LEAST_LOSS, 1.0))
 
 
 def stack(*columns: Array) -> Array:
