@@ -3,8 +3,9 @@
 Nothing here opens a file or touches pyplot; the same tables and metadata give the same bytes in every process.
 """
 
-from rlscale.figures.law import loss_against_x, slope
+from rlscale.figures.law import loss_against_x
+from rlscale.figures.parameters import profile, slope
 from rlscale.figures.style import human_count, render
 from rlscale.figures.sweep import factor, reuse
 
-__all__ = ["factor", "human_count", "loss_against_x", "render", "reuse", "slope"]
+__all__ = ["factor", "human_count", "loss_against_x", "profile", "render", "reuse", "slope"]

@@ -1,4 +1,4 @@
-"""The scaling law: test loss against compute or samples with the fitted lines, and the slope k against model size."""
+"""The scaling law: test loss against compute or samples, with the fitted line of each size."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,22 +14,19 @@ from rlscale.errors import UserError
 from rlscale.figures.style import (
     LOSS_LABEL,
     MARKERS,
+    X_AXES,
     base_handle,
     base_tick,
     colours,
     finish,
     human_count,
-    label_ticks,
     log_axis,
     new_figure,
     styled,
 )
-from rlscale.figures.tables import absences, check, drawn, omissions, runs
+from rlscale.figures.tables import check, drawn, omissions, runs
+from rlscale.figures.words import percent, said_size, said_slope, with_interval
 
-_X = {
-    "compute": ("compute_flops", "Compute C (FLOPs)"),
-    "samples": ("samples", "Samples D (prompts, repeats counted)"),
-}
 _DENSE = 40  # points of a curve
 
 
@@ -46,6 +43,7 @@ def loss_against_x(
 
     A size has one colour and one marker, and each of its runs a thin line. The law, log10 L = −k log10 X + E with the
     mean E of the size's runs, is solid over the points it was fitted on and dashed where it is carried on beyond them.
+    Where the fit has intervals, a band turns the line about its mean log10 X through the interval of k, the level held.
     The loss before training, which has no place on a logarithmic axis, is a tick at the left margin.
 
     Args:
@@ -58,11 +56,11 @@ def loss_against_x(
     Raises:
         UserError: ``x`` is unknown or not the fit's, a column is missing, or nothing is left to draw.
     """
-    if x not in _X:
+    if x not in X_AXES:
         raise UserError(f"figure loss_{x}: x is compute or samples")
     if fit["x"] != x:
         raise UserError(f"figure loss_{x}: the fit is a law of {fit['x']}, not of {x}")
-    column, label = _X[x]
+    column, label = X_AXES[x]
     if "variant" in curves and fit["variant"]:
         curves = curves[curves["variant"] == fit["variant"]]
     check(curves, ("params", "step", column, "test_loss"), f"loss_{x}")
@@ -85,47 +83,9 @@ def loss_against_x(
     log_axis(axes, "x", [trained[column].min() / (1.5 if has_base else 1), trained[column].max()], human=x == "samples")
     log_axis(axes, "y", rows["test_loss"])
     _explain(figure, axes, handles, has_base, fit)
-    return finish(figure, [*_point_errors(trained), *off_axis, *omissions(curves, missing), *fit["notes"]])
-
-
-@styled
-def slope(fit: Mapping[str, Any], missing: Sequence[str] = ()) -> Figure:
-    """Draw the slope k against model size N: each size's own slope with its standard error, and K_max/(1 + N_0/N).
-
-    Args:
-        fit: a fit as its JSON: k_free and k_free_se by size, k_max, n_0.
-        missing: planned cells that are not there, to be named under the figure.
-
-    Raises:
-        UserError: the fit holds no slope.
-    """
-    if not fit["k_free"]:
-        raise UserError("figure slope: the fit holds no size with a slope of its own (k_free is empty)")
-    sizes = sorted(int(size) for size in fit["k_free"])
-    k_free = np.array([fit["k_free"][str(size)] for size in sizes])
-    errors = np.array([_number(fit["k_free_se"].get(str(size))) for size in sizes])
-    k_max, n_0 = fit["k_max"], fit["n_0"]
-
-    figure = new_figure(3.6)
-    axes = figure.add_subplot(xlabel="Model size N (parameters)", ylabel=_SLOPE_LABEL[fit["x"]])
-    shown = [*sizes, n_0] if n_0 and sizes[0] / 10 < n_0 < sizes[-1] * 10 else sizes
-    log_axis(axes, "x", [min(shown) / 1.4, max(shown) * 1.4], human=True)
-    grid = np.geomspace(*axes.get_xlim(), 200)
-    law = axes.plot(grid, k_max / (1 + (n_0 or 0.0) / grid), color="0.15", lw=1.4, gid="law")
-    axes.errorbar(sizes, k_free, yerr=errors, fmt="o", color=_SLOPE_COLOUR, ms=5, capsize=2.5, elinewidth=1, zorder=3)
-    label_ticks(axes, {size: human_count(size) for size in sizes}, apart=0.06)
-    spread = np.nan_to_num(errors)
-    low, high = min(0.0, float(np.min(k_free - spread))), max(0.0, float(np.max(k_free + spread)))
-    # A K_max far above every slope would press them all onto the axis.
-    high = max(high, k_max) if k_max <= 3 * high else high
-    pad = 0.12 * ((high - low) or 1.0)
-    axes.set_ylim(low - pad * (low < 0), high + pad)
-    _mark_k_max(axes, k_max)
-    _mark_n_0(axes, n_0)
-    free = Line2D([], [], color=_SLOPE_COLOUR, marker="o", ls="", ms=5)
-    said = ["slope of one size alone, ± standard error", r"law, $K_{\max}/(1 + N_0/N)$"]
-    figure.legend([free, *law], said, loc="outside upper center", ncols=2)
-    return finish(figure, [*absences(missing), *fit["notes"]])
+    return finish(
+        figure, [*_point_errors(trained), *off_axis, *omissions(curves, missing), *fit["notes"], *_said_of_bands(fit)]
+    )
 
 
 def size_level(fit: Mapping[str, Any], size: float) -> float | None:
@@ -150,20 +110,27 @@ def _draw_law(
 ) -> None:
     size = trained["params"].iloc[0]
     level = size_level(fit, size)
-    inside = trained.loc[trained["step"].between(first_step, fit["first_steps"] or math.inf), column]
+    inside = trained[trained["step"].between(first_step, fit["first_steps"] or math.inf)]
     if level is None or inside.empty:
         return
     k = fit["k"][str(int(size))]
-    ends = (trained[column].min(), inside.min(), inside.max(), trained[column].max())
+    ends = (trained[column].min(), inside[column].min(), inside[column].max(), trained[column].max())
     looks = (("--", 1.0, "law-beyond"), ("-", 1.5, "law"), ("--", 1.0, "law-beyond"))
     for start, end, (dashes, width, gid) in zip(ends, ends[1:], looks, strict=False):
         if start < end:
             along = np.geomspace(start, end, 50)
             axes.plot(along, 10 ** (level - k * np.log10(along)), color=colour, ls=dashes, lw=width, gid=gid)
+    interval = (fit["intervals"] or {"k": {}})["k"].get(str(int(size)))
+    if interval is not None:
+        # The mean over runs of their means, since the line's level is the mean of their levels.
+        pivot = np.mean([np.log10(run[column]).mean() for run in runs(inside)])
+        along = np.geomspace(ends[0], ends[-1], 50)
+        sides = [10 ** (level - k * pivot - interval[side] * (np.log10(along) - pivot)) for side in ("low", "high")]
+        axes.fill_between(along, *sides, color=colour, alpha=0.13, lw=0, gid="band")
 
 
 def _size_handle(size: float, k: float | None, colour: str, marker: str) -> Line2D:
-    said = f"{human_count(size)}   k = {_slope(k)}" if k is not None else f"{human_count(size)}   not fitted"
+    said = f"{human_count(size)}   k = {said_slope(k)}" if k is not None else f"{human_count(size)}   not fitted"
     return Line2D([], [], color=colour, marker=marker, ms=4, lw=1.5 if k is not None else 0, label=said)
 
 
@@ -171,8 +138,10 @@ def _explain(figure: Figure, axes: Axes, handles: list[Line2D], has_base: bool, 
     if has_base:
         handles = [*handles, base_handle()]
     figure.legend(handles=handles, title="Model size N (parameters)", loc="outside right upper", alignment="left")
-    said = [rf"$K_{{\max}}$ = {_slope(fit['k_max'])}"]
-    said += [rf"$N_0$ = {human_count(fit['n_0'], 3)}"] if fit["n_0"] is not None else []
+    intervals = fit["intervals"] or {}
+    said = [rf"$K_{{\max}}$ = {with_interval(fit['k_max'], intervals.get('k_max'), said_slope)}"]
+    if fit["n_0"] is not None:
+        said.append(rf"$N_0$ = {with_interval(fit['n_0'], intervals.get('n_0'), said_size)}")
     said += [rf"$R^2$ = {fit['r2_pooled']:.3f} (pooled)"] if fit["r2_pooled"] is not None else []
     axes.text(
         0.04,
@@ -186,36 +155,6 @@ def _explain(figure: Figure, axes: Axes, handles: list[Line2D], has_base: bool, 
     )
 
 
-def _mark_k_max(axes: Axes, k_max: float) -> None:
-    # At the left, where a rising curve leaves room.
-    if k_max < axes.get_ylim()[1]:
-        axes.axhline(k_max, color="0.45", lw=0.9, ls="--", gid="k-max")
-        axes.text(0.012, k_max, rf"$K_{{\max}}$ = {_slope(k_max)}", transform=axes.get_yaxis_transform(), va="bottom")
-    else:
-        axes.text(0.012, 0.97, rf"$K_{{\max}}$ = {_slope(k_max)}, above the axis", transform=axes.transAxes, va="top")
-
-
-def _mark_n_0(axes: Axes, n_0: float | None) -> None:
-    low, high = axes.get_xlim()
-    if n_0 is None:
-        return
-    if low < n_0 < high:
-        axes.axvline(n_0, color="0.45", lw=0.9, ls=":", gid="n-0")
-        right = math.log(n_0 / low) > 0.75 * math.log(high / low)
-        said = rf"$N_0$ = {human_count(n_0, 3)}"
-        axes.annotate(
-            said,
-            (n_0, 0.03),
-            xycoords=axes.get_xaxis_transform(),
-            xytext=(-4 if right else 4, 0),
-            textcoords="offset points",
-            ha="right" if right else "left",
-        )
-    else:
-        said = rf"$N_0$ = {human_count(n_0, 3)}, {'below' if n_0 <= low else 'beyond'} the axis"
-        axes.text(0.985, 0.03, said, transform=axes.transAxes, ha="right")
-
-
 def _point_errors(trained: pd.DataFrame) -> list[str]:
     errors = trained["test_loss_se"].dropna() if "test_loss_se" in trained else pd.Series(dtype=float)
     if errors.empty:
@@ -223,17 +162,15 @@ def _point_errors(trained: pd.DataFrame) -> list[str]:
     return [f"Standard error of a point: median {errors.median():.2g}, at most {errors.max():.2g}."]
 
 
+def _said_of_bands(fit: Mapping[str, Any]) -> list[str]:
+    if fit["intervals"] is None:
+        return []
+    level = percent(fit["intervals"]["level"])
+    return [
+        f"Bands: the {level} interval of a size's slope k, the line being turned about the mean of log10 X of the fitted "
+        "points; that of its level is not in them."
+    ]
+
+
 def _looks(count: int) -> list[tuple[str, str]]:
     return [(colour, MARKERS[rank % len(MARKERS)]) for rank, colour in enumerate(colours(count))]
-
-
-def _slope(k: float) -> str:
-    return f"{k:#.3g}".rstrip(".")
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-_SLOPE_LABEL = {"compute": "Slope k, L ∝ C$^{-k}$", "samples": "Slope k, L ∝ D$^{-k}$"}
-_SLOPE_COLOUR = "#2a788e"

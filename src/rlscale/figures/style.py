@@ -20,6 +20,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 WIDTH_INCHES = 7.0
 LOSS_LABEL = "Test loss, 1 − pass@1"
+X_AXES = {
+    "compute": ("compute_flops", "Compute C (FLOPs)"),
+    "samples": ("samples", "Samples D (prompts, repeats counted)"),
+}
+"""Column and label by name of the predictor."""
+ACCENT = "#2a788e"  # of the one thing that a figure is about
+FAINT = "0.45"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "*")
 METADATA_KEYS = (
     "Title",

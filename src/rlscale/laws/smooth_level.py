@@ -27,55 +27,57 @@ from rlscale.laws.surface_law import (
     stack,
 )
 
-_BEYOND = 10.0  # decades: further out the lines do not meet, they are parallel
+_BEYOND = 10.0  # decades from the least X: lines that do not meet within count as parallel
 
 
 class SmoothLevel(SurfaceLaw):
-    """E(N) = a + c · k(N): n_0 and c are the shape; k at the smallest size and a are coefficients."""
+    """E(N) = a + c · k(N), with the shape n_0.
+
+    Inside, k(N) · (c - log10 X) is a sum of two such terms, with c at its least and at its largest: their slopes at the
+    smallest size are coefficients, and where neither is negative, k is not and c lies between.
+    """
 
     name = "smooth_level"
     formula = "log10 L = -k(N) (log10 X - c) + a, k(N) = k_max / (1 + n_0 / N)"
     source = "slope: Tan et al., arXiv 2509.25300, equations 1 and 2; level: rlscale"
     link = "log"
-    shapes = 2
+    shapes = 1
     sizes_needed = 2
     x_needed = 2
 
     def coordinates(self, frame: Frame) -> tuple[Coordinate, ...]:
-        """Return n_0, within a factor of 1000 of the fitted sizes, c, within ten decades of the fitted X, k_max and a."""
+        """Return n_0 within 1000 times the fitted sizes, c within ten decades of the least X, k_max and a."""
         n_0 = logarithmic("n_0", "parameters", frame.params[0] / 1000.0, frame.params[-1] * 1000.0)
         smallest = frame.log10_n * LN10
-        low, high = -_BEYOND, frame.decades + _BEYOND
         return (
             n_0._replace(lower=n_0.lower - smallest, upper=n_0.upper - smallest),
-            Coordinate(Parameter("c", "log10 X", frame.log10_x + low, frame.log10_x + high), low, high),
+            Coordinate(Parameter("c", "log10 X", frame.log10_x - _BEYOND, frame.log10_x + _BEYOND), 0.0, np.inf),
             plain("k_max", "log10 loss per log10 X", 0.0, np.inf),
             plain("a", "log10 loss", -np.inf, np.inf),
         )
 
-    def guesses(self, frame: Frame, sites: Sites, loss: Array) -> Array:  # noqa: ARG002 - the places are enough
-        """Return c at the least X with n_0 at the points' mean log10 N and far beyond both ends, and one c amid X."""
+    def guesses(self, frame: Frame, sites: Sites, loss: Array) -> Array:  # noqa: ARG002 - the sizes are enough
+        """Return n_0 at the points' mean log10 N, and far beyond both ends."""
         low, high = self.coordinates(frame)[0][1:]
-        mean = LN10 * float(sites.n.mean())
-        return np.array([(mean, 0.0), (low / 2, 0.0), (high / 2, 0.0), (mean, frame.decades / 2)])
+        return np.array([[LN10 * float(sites.n.mean())], [low / 2], [high / 2]])
 
     def expand(self, shape: Array, sites: Sites) -> Expansion:
-        """Return the basis of k at the smallest size and of a, with the derivatives by ln n_0 and c."""
-        log_n_0, c = shape[:, :1], shape[:, 1:]
-        smallest, own = np.exp(log_n_0), np.exp(log_n_0 - LN10 * sites.n)
+        """Return the basis of the two terms and of a."""
+        smallest, own = np.exp(shape), np.exp(shape - LN10 * sites.n)
         slope = (1.0 + smallest) / (1.0 + own)
         bend = slope * (smallest / (1.0 + smallest) - own / (1.0 + own))
+        early, late = -_BEYOND - sites.x, _BEYOND - sites.x
 
         def tangent(coefficients: Array) -> Array:
-            k = coefficients[:, :1]
-            return stack(-k * bend * (sites.x - c), k * slope)
+            return np.asarray((bend * (coefficients[:, :1] * early + coefficients[:, 1:2] * late))[:, None, :])
 
-        return Expansion(stack(-slope * (sites.x - c), np.ones((1, 1))), tangent)
+        return Expansion(stack(slope * early, slope * late, np.ones((1, 1))), tangent)
 
     def natural(self, point: Array, frame: Frame) -> list[float]:
         """Return n_0, c, k_max and a."""
-        log_n_0, c, k, a = (float(value) for value in point[:4])
+        log_n_0, early, late, a = (float(value) for value in point[:4])
+        k = early + late
         if k <= FLAT:
             return [np.nan, np.nan, 0.0, a]
-        n_0 = float(np.exp(log_n_0))
-        return [n_0 * frame.params[0], frame.log10_x + c, k * (1.0 + n_0), a]
+        n_0, c = float(np.exp(log_n_0)), frame.log10_x + _BEYOND * (late - early) / k
+        return [n_0 * frame.params[0], c, k * (1.0 + n_0), a]

@@ -77,8 +77,6 @@ def law(study: str) -> None:
 
 def compare(study: str) -> None:
     """Let every law forecast what it has not seen, and rank them; every size of the points takes part."""
-    from rlscale.fitting.law_fits import LAWS
-    from rlscale.forecasts.forecast import run_forecasts
     from rlscale.forecasts.tournament import run_tournament
     from rlscale.points import read_points
 
@@ -88,21 +86,26 @@ def compare(study: str) -> None:
         spec = read_json(spec_path)
         points, loss = read_points(paths.law_points), spec["loss"][0]
         found = run_tournament(points, xs=spec["x"], loss=loss)
-        drawn = {name: LAWS[name] for name in ("saturating_slope", "kept_slope")}
-        forecasts = {
-            x: [
-                forecast.to_json()
-                for forecast in run_forecasts(
-                    points, protocol="early-size", laws=drawn, x=x, loss=loss, training="smaller"
-                )
-            ]
-            for x in spec["x"]
-        }
+        forecasts = {x: _drawn_forecasts(points, x, loss) for x in spec["x"]}
         write_text(output, json.dumps(found.to_json(), indent=2) + "\n")
         write_csv(found.ranking, paths.ranking)
-        write_text(paths.forecasts, json.dumps({"early-size": forecasts}) + "\n")
+        write_text(paths.forecasts, json.dumps(forecasts) + "\n")
         outputs = [paths.ranking, paths.forecasts]
         write_record(output, stage="compare", inputs=[spec_path, paths.law_points], outputs=outputs, started=started)
+
+
+def _drawn_forecasts(points: Any, x: Any, loss: Any) -> list[dict[str, Any]]:
+    """Return the forecasts that a figure shows: of each size from smaller ones, or of later steps for want of sizes."""
+    from rlscale.errors import UserError
+    from rlscale.fitting.law_fits import LAWS
+    from rlscale.forecasts.forecast import run_forecasts
+
+    laws = {name: LAWS[name] for name in ("saturating_slope",)}
+    try:
+        made = run_forecasts(points, protocol="early-size", laws=laws, x=x, loss=loss, training="smaller")
+    except UserError:
+        made = run_forecasts(points, protocol="early-time", laws=laws, x=x, loss=loss)
+    return [forecast.to_json() for forecast in made]
 
 
 def sensitivity(study: str) -> None:

@@ -1,0 +1,180 @@
+"""The law's parameters and how sure they are: the slope k against model size, and the profile of N_0."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from rlscale.errors import UserError
+from rlscale.figures.style import ACCENT, FAINT, finish, human_count, label_ticks, log_axis, new_figure, styled
+from rlscale.figures.tables import absences
+from rlscale.figures.words import interval_notes, percent, said_size, said_slope, with_interval
+
+_SLOPE_LABEL = {"compute": "Slope k, L ∝ C$^{-k}$", "samples": "Slope k, L ∝ D$^{-k}$"}
+_SIZE_LABEL = "Model size N (parameters)"
+_HIGHEST = 4.0  # thresholds of rise that the profile is drawn up to
+
+
+@styled
+def slope(fit: Mapping[str, Any], missing: Sequence[str] = ()) -> Figure:
+    """Draw the slope k against model size N: each size's own slope with its standard error, and K_max/(1 + N_0/N).
+
+    Where the fit has intervals, those of the law's k at the fitted sizes are a band from the smallest to the largest,
+    straight in log N between them, and those of K_max and N_0 are written beside them.
+
+    Args:
+        fit: a fit as its JSON: k_free and k_free_se by size, k_max, n_0, intervals, saturation.
+        missing: planned cells that are not there, to be named under the figure.
+
+    Raises:
+        UserError: the fit holds no slope.
+    """
+    if not fit["k_free"]:
+        raise UserError("figure slope: the fit holds no size with a slope of its own (k_free is empty)")
+    sizes = sorted(int(size) for size in fit["k_free"])
+    k_free = np.array([fit["k_free"][str(size)] for size in sizes])
+    errors = np.array([_number(fit["k_free_se"].get(str(size))) for size in sizes])
+    k_max, n_0, intervals = fit["k_max"], fit["n_0"], fit["intervals"] or {}
+
+    figure = new_figure(3.6)
+    axes = figure.add_subplot(xlabel=_SIZE_LABEL, ylabel=_SLOPE_LABEL[fit["x"]])
+    shown = [*sizes, n_0] if n_0 and sizes[0] / 10 < n_0 < sizes[-1] * 10 else sizes
+    log_axis(axes, "x", [min(shown) / 1.4, max(shown) * 1.4], human=True)
+    grid = np.geomspace(*axes.get_xlim(), 200)
+    law = axes.plot(grid, k_max / (1 + (n_0 or 0.0) / grid), color="0.15", lw=1.4, gid="law")
+    axes.errorbar(sizes, k_free, yerr=errors, fmt="o", color=ACCENT, ms=5, capsize=2.5, elinewidth=1, zorder=3)
+    band = _draw_band(axes, intervals.get("k", {}))
+    label_ticks(axes, {size: human_count(size) for size in sizes}, apart=0.06)
+    spread = np.nan_to_num(errors)
+    low, high = np.min([0.0, *(k_free - spread), *band]), np.max([0.0, *(k_free + spread), *band])
+    # A K_max far above every slope would press them all onto the axis.
+    high = max(high, k_max) if k_max <= 3 * high else high
+    pad = 0.12 * ((high - low) or 1.0)
+    axes.set_ylim(low - pad * (low < 0), high + pad)
+    _mark_k_max(axes, k_max, intervals.get("k_max"))
+    _mark_n_0(axes, n_0, intervals.get("n_0"))
+    handles: list[Any] = [Line2D([], [], color=ACCENT, marker="o", ls="", ms=5), *law]
+    said = ["slope of one size alone, ± standard error", r"law, $K_{\max}/(1 + N_0/N)$"]
+    if band:
+        handles.append(_band_handle())
+        said.append(f"{percent(intervals['level'])} interval of the law")
+    figure.legend(handles, said, loc="outside upper center", ncols=len(said))
+    return finish(figure, [*absences(missing), *fit["notes"], *interval_notes(fit)])
+
+
+@styled
+def profile(fit: Mapping[str, Any]) -> Figure:
+    """Draw the profile of N_0: how far the least sum of squares rises where N_0 is held, over the rise allowed.
+
+    Args:
+        fit: a fit as its JSON, with intervals of the method profile.
+
+    Raises:
+        UserError: the fit has no profile, or one that allows no rise at all.
+    """
+    found = fit["intervals"]
+    if found is None or found["profile"] is None:
+        made = "none" if found is None else found["method"]
+        raise UserError(f"figure profile: the fit's intervals are by {made}; only those by profile have one")
+    n_0, threshold = np.array(found["profile"]["n_0"]), found["profile"]["threshold"]
+    if not threshold > 0:
+        raise UserError("figure profile: the points lie on the law exactly, so the profile allows no rise to draw")
+    rise, interval = np.array(found["profile"]["excess"]) / threshold, found["n_0"]
+
+    figure = new_figure(3.6)
+    axes = figure.add_subplot(xlabel=r"Model size $N_0$ of half the largest slope (parameters)")
+    axes.set_ylabel("Rise of the sum of squares / threshold")
+    near = n_0[rise <= 1.5 * _HIGHEST]
+    log_axis(axes, "x", [near[0] / 1.3, near[-1] * 1.3], human=True)
+    axes.set_ylim(0, min(_HIGHEST, 1.15 * max(rise.max(), 1.2)))
+    low, high = (bound if end is None else end for bound, end in zip(n_0[[0, -1]], _ends(interval), strict=True))
+    axes.axvspan(low, high, color=ACCENT, alpha=0.16, lw=0, gid="interval")
+    axes.plot(n_0, rise, color="0.15", lw=1.4, marker=".", ms=3.5, gid="profile")
+    axes.axhline(1.0, color=FAINT, lw=0.9, ls="--", gid="threshold")
+    if interval["estimate"] is not None:
+        axes.axvline(interval["estimate"], color=FAINT, lw=0.9, ls=":", gid="n-0")
+    bounds = [bound for bound in n_0[[0, -1]] if near[0] <= bound <= near[-1]]
+    for bound in bounds:
+        axes.axvline(bound, color="0.15", lw=1.6, gid="bound")
+    handles = [
+        Line2D([], [], color="0.15", lw=1.4, marker=".", ms=3.5, label="profile"),
+        Line2D([], [], color=FAINT, lw=0.9, ls="--", label="threshold"),
+        Patch(color=ACCENT, alpha=0.16, lw=0, label=f"{percent(interval['level'])} interval"),
+    ]
+    handles += [Line2D([], [], color="0.15", lw=1.6, label="bound of the search")] if bounds else []
+    title = rf"$N_0$ = {with_interval(interval['estimate'], interval, said_size)}" if interval["estimate"] else None
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), title=title)
+    return finish(figure, [*_open_ends(interval), _searched(n_0, bounds), *fit["notes"], *interval_notes(fit)])
+
+
+def _draw_band(axes: Axes, intervals: Mapping[str, Mapping[str, Any]]) -> list[float]:
+    """Draw the intervals of k as a band across sizes and return their ends; no size, no band."""
+    sizes = sorted(intervals, key=int)
+    low, high = ([intervals[size][side] for size in sizes] for side in ("low", "high"))
+    if sizes:
+        # Straight on the logarithmic axis between the sizes, and nothing beyond them.
+        axes.fill_between([int(size) for size in sizes], low, high, color="0.15", alpha=0.13, lw=0, gid="band")
+    return [*low, *high]
+
+
+def _band_handle() -> Patch:
+    return Patch(color="0.15", alpha=0.13, lw=0)
+
+
+def _mark_k_max(axes: Axes, k_max: float, interval: Mapping[str, Any] | None) -> None:
+    said = rf"$K_{{\max}}$ = {with_interval(k_max, interval, said_slope)}"
+    # At the left, where a rising curve leaves room.
+    if k_max < axes.get_ylim()[1]:
+        axes.axhline(k_max, color=FAINT, lw=0.9, ls="--", gid="k-max")
+        axes.text(0.012, k_max, said, transform=axes.get_yaxis_transform(), va="bottom")
+    else:
+        axes.text(0.012, 0.97, f"{said}, above the axis", transform=axes.transAxes, va="top")
+
+
+def _mark_n_0(axes: Axes, n_0: float | None, interval: Mapping[str, Any] | None) -> None:
+    low, high = axes.get_xlim()
+    if n_0 is None:
+        return
+    said = rf"$N_0$ = {with_interval(n_0, interval, said_size)}"
+    if low < n_0 < high:
+        axes.axvline(n_0, color=FAINT, lw=0.9, ls=":", gid="n-0")
+        right = math.log(n_0 / low) > (0.75 if interval is None else 0.6) * math.log(high / low)
+        axes.annotate(
+            said,
+            (n_0, 0.03),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(-4 if right else 4, 0),
+            textcoords="offset points",
+            ha="right" if right else "left",
+        )
+    else:
+        said = f"{said}, {'below' if n_0 <= low else 'beyond'} the axis"
+        axes.text(0.985, 0.03, said, transform=axes.transAxes, ha="right")
+
+
+def _ends(interval: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    return interval["low"], interval["high"]
+
+
+def _open_ends(interval: Mapping[str, Any]) -> list[str]:
+    """Return a sentence where the interval has an end that the search did not find."""
+    names = [name for name, end in zip(("lower", "upper"), _ends(interval), strict=True) if end is None]
+    if not names:
+        return []
+    return [
+        f"No {' and no '.join(names)} end: the profile stays within the threshold as far as it was searched on that side."
+    ]
+
+
+def _searched(n_0: Sequence[float] | np.ndarray[Any, Any], bounds: Sequence[float]) -> str:
+    beyond = "" if len(bounds) == 2 else "; a bound that is not drawn lies beyond the axis"
+    return f"N_0 was searched from {human_count(n_0[0], 3)} to {human_count(n_0[-1], 3)}{beyond}."
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
