@@ -141,19 +141,21 @@ TENFOLD = Design(
     wander_sd=0.003,
     wander_correlation=0.9,
 )
-VERDICTS = {
+TO_JUDGE = {
     "linear in log N, .004 to .12, published sizes": replace(
         PUBLISHED.design, slopes=linear_in_log(PUBLISHED_SIZES, 0.004, 0.12)
     ),
     "linear in log N, .014 to .136, tenfold sizes": replace(TENFOLD, slopes=linear_in_log(TENFOLD_SIZES, 0.014, 0.136)),
-    "a power of N, .014 to .136, tenfold sizes": replace(TENFOLD, slopes=power_of_size(TENFOLD_SIZES, 0.014, 0.136)),
     "saturating, tenfold sizes": TENFOLD,
+}
+TO_JUDGE_BESIDE = {
+    "a power of N, .014 to .136, tenfold sizes": replace(TENFOLD, slopes=power_of_size(TENFOLD_SIZES, 0.014, 0.136)),
     "saturating, published-like": PUBLISHED.design,
 }
 LOSSES: tuple[Loss, Loss] = ("linear", "log")
-SIMULATIONS = {"main": 1000, "stress": 300}
-JUDGED = {"linear": 200, "log": 1000}
-
+COVERAGE = ((MAIN, {"linear": 1000, "log": 1000}), (STRESS, {"linear": 150, "log": 150}))
+VERDICTS = ((TO_JUDGE, {"linear": 40, "log": 1000}), (TO_JUDGE_BESIDE, {"linear": 20, "log": 300}))
+"""Designs with how many simulations of each are made, by the space of the residuals."""
 
 REPORT = """# Coverage of the intervals and shares of the verdicts
 
@@ -163,24 +165,26 @@ Designs and seeds were fixed before any result was seen.
 
 ## 90 % intervals
 
-{draws} replicates. "bootstrap" reads quantiles, "profile" inverts a test; k(N) is the mean over sizes, and in brackets the
-size with the least. The forecast: the largest size is sealed but for the first {seen} points of one run; does the 90 % band
-hold the observed loss at that run's last step? "Open" intervals of N_0 have an end that the data do not show: N_0 is not
-identified there. They count as covering if the end that they have does. The law is the saturating slope, X is samples.
+{draws} replicates. "bootstrap" reads quantiles, "profile" inverts a test; k(N) is the mean over sizes, and in brackets
+the size with the least. The forecast: the largest size is sealed but for the first {seen} points of one run; does the
+90 % band hold the observed loss at that run's last step? An open interval of N_0 has an end that the data do not
+show: N_0 is not identified there. It counts as covering if the end that it has does. The law is the saturating slope,
+X samples.
 
 {designs}
 
-The other designs are stress: "published-like", but for what their name says (in proportion to k: with standard deviation
-0.1 k, where the intervals suppose the same scatter at every size).
+The other designs are stress: "published-like", but for what their name says (in proportion to k: with standard
+deviation 0.1 k, where the intervals suppose the same scatter at every size).
 
-| design | residuals | simulations | K_max bootstrap | K_max profile | N_0 bootstrap | N_0 profile | k(N) (least) | forecast | open, bootstrap | open, profile |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| design | residuals | simulations | K_max bootstrap | K_max profile | N_0 bootstrap | N_0 profile \
+| k(N) (least) | forecast | open, bootstrap | open, profile |
+| {rule} |
 {coverage}
 
 ## Verdict on saturation
 
-{verdict_draws} simulations of each law within a verdict. "Published sizes" and "published-like" are the first design above, with other
-slopes where the name says so. "Tenfold sizes" span the true N_0 tenfold either way: {tenfold}
+{verdict_draws} simulations of each law within a verdict. "Published sizes" and "published-like" are the first design
+above, with other slopes where the name says so. "Tenfold sizes" span the true N_0 tenfold either way: {tenfold}
 
 | truth | residuals | simulations | saturating | not saturating | not identified |
 | --- | --- | --- | --- | --- | --- |
@@ -317,44 +321,39 @@ def verdict_row(name: str, loss: Loss, verdicts: Sequence[str]) -> str:
 
 
 def run_all(most: int) -> tuple[list[str], list[str]]:
-    """Return the rows of both tables, printing each as it is made.
-
-    Args:
-        most: simulations of a row at most.
-    """
+    """Return the rows of both tables with at most so many simulations each, printing each row as it is made."""
     coverage, verdicts = [], []
     with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
-        for kind, truths in (("main", MAIN), ("stress", STRESS)):
+        for truths, counts in COVERAGE:
             for (name, truth), loss in itertools.product(truths.items(), LOSSES):
-                count = min(SIMULATIONS[kind], most)
-                outcomes = pool.map(partial(try_intervals, truth, loss), range(count), chunksize=5)
+                outcomes = pool.map(partial(try_intervals, truth, loss), range(min(counts[loss], most)), 5)
                 coverage.append(interval_row(name, loss, outcomes))
                 print(coverage[-1], flush=True)
-        for (name, design), loss in itertools.product(VERDICTS.items(), LOSSES):
-            count = min(JUDGED[loss], most)
-            found = pool.map(partial(try_verdict, design, loss), range(count), chunksize=5)
-            verdicts.append(verdict_row(name, loss, found))
-            print(verdicts[-1], flush=True)
+        for designs, counts in VERDICTS:
+            for (name, design), loss in itertools.product(designs.items(), LOSSES):
+                found = pool.map(partial(try_verdict, design, loss), range(min(counts[loss], most)), 5)
+                verdicts.append(verdict_row(name, loss, found))
+                print(verdicts[-1], flush=True)
     return coverage, verdicts
 
 
 def main() -> None:
     """Print the tables, and write them where every simulation was made."""
-    most = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    most = int(sys.argv[1]) if len(sys.argv) > 1 else sys.maxsize
     start = time.perf_counter()
-    coverage, verdicts = run_all(most or max(*SIMULATIONS.values(), *JUDGED.values()))
+    coverage, verdicts = run_all(most)
     minutes = (time.perf_counter() - start) / 60
-    if most is None:
+    if most == sys.maxsize:
         TABLE.write_text(report(coverage, verdicts, minutes))
     print(f"{minutes:.1f} minutes")
 
 
 def report(coverage: Sequence[str], verdicts: Sequence[str], minutes: float) -> str:
     """Return the tables with all that is needed to make them again."""
-    designs = "\n".join(f"- {name}: {describe(truth.design)}" for name, truth in MAIN.items())
     return REPORT.format(
         made=f"{time.strftime('%Y-%m-%d')}, {minutes:.0f} minutes, {PROCESSES} processes on {machine()}",
         seed=SEED,
+        rule=" | ".join(["---"] * 11),
         draws=DRAWS,
         verdict_draws=VERDICT_DRAWS,
         seen=SEEN,

@@ -15,16 +15,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import cma
 import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
 
-from rlscale.curve_points import X_COLUMN, Curves, Predictor, arrange, select_points
+from rlscale.curve_points import X_COLUMN, Curves, Indices, Predictor, arrange, select_points
 from rlscale.fit import fit_points
-from rlscale.fitting.loss_spaces import LN_10, loss_space
+from rlscale.fitting.loss_spaces import LN_10, Loss, loss_space
 from rlscale.fitting.projection import fit_slope_law
 from rlscale.laws import Array
 from rlscale.laws.saturating_slope import SaturatingSlope
@@ -37,6 +37,7 @@ UP_TO_32B = 3.3e10
 REPEATS, SCIPY_REPEATS, BOOTSTRAP_REPEATS = 15, 3, 5
 POPULATION, TRIALS, ITERATIONS, SIGMA = 20, 5, 1600, 0.3
 TARGET_RATIO, TARGET_SECONDS, REFITS = 300, 2.0, 1000
+PLAIN_LOSSES: tuple[Loss, Loss] = ("linear", "log")
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Task:
         sizes: params of each size.
     """
 
-    loss: Literal["linear", "log"]
-    size: Array
+    loss: Loss
+    size: Indices
     log10_x: Array
     test_loss: Array
     lower: Array
@@ -72,7 +73,7 @@ class Task:
         return np.asarray(np.exp(LN_10 * fitted) - self.test_loss)
 
 
-def make_task(points: pd.DataFrame, x: Predictor, loss: Literal["linear", "log"]) -> Task:
+def make_task(points: pd.DataFrame, x: Predictor, loss: Loss) -> Task:
     """Return the arrays of the peers."""
     sizes, size = np.unique(points["params"].to_numpy(dtype=float), return_inverse=True)
     log10_x = np.log10(points[X_COLUMN[x]].to_numpy(dtype=float))
@@ -129,7 +130,7 @@ def median_seconds(call: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def compare(points: pd.DataFrame, x: Predictor, loss: Literal["linear", "log"]) -> str:
+def compare(points: pd.DataFrame, x: Predictor, loss: Loss) -> str:
     """Return rows of the table: fit_points and its search, then each peer with ratios to fit_points."""
     task, curves = make_task(points, x, loss), curves_of(points, x)
     fit_seconds = median_seconds(lambda: fit_points(points, x=x, loss=loss), REPEATS)
@@ -160,21 +161,24 @@ def curves_of(points: pd.DataFrame, x: Predictor) -> Curves:
     return arrange(select_points(points, max_params=None, first_steps=None), x=X_COLUMN[x])
 
 
+def bootstrap_seconds(points: pd.DataFrame, x: Predictor, loss: Loss) -> float:
+    """Return the time of the refits of one bootstrap."""
+    fit = fit_slope_law(SaturatingSlope(), loss_space(curves_of(points, x), loss))
+    noise = measure_noise(fit)
+    return median_seconds(lambda: bootstrap(fit, noise, draws=REFITS, seed=0), BOOTSTRAP_REPEATS)
+
+
 def main() -> None:
-    """Print the tables; a ratio is the peer's time over that of fit_points."""
+    """Print the tables."""
     points = read_points(POINTS)
     print("peer: seconds, ratio to fit_points, ratio to its search, SSE of fit_points / SSE of the peer - 1")
     for used in (points, points[points["params"] <= UP_TO_32B]):
-        for x, loss in itertools.product(("compute", "samples"), ("linear", "log")):
+        for x, loss in itertools.product(get_args(Predictor), PLAIN_LOSSES):
             print(compare(used, x, loss), flush=True)
-    print(
-        f"target: CMA-ES at least {TARGET_RATIO}x, SSE no higher\n\n{REFITS} bootstrap refits, {len(points)} points, s"
-    )
-    for x, loss in itertools.product(("compute", "samples"), ("linear", "log", "huber")):
-        fit = fit_slope_law(SaturatingSlope(), loss_space(curves_of(points, x), loss))
-        noise = measure_noise(fit)
-        seconds = median_seconds(lambda f=fit, n=noise: bootstrap(f, n, draws=REFITS, seed=0), BOOTSTRAP_REPEATS)
-        print(f"{x:8} {loss:7} {seconds:6.2f}")
+    print(f"target: CMA-ES at least {TARGET_RATIO}x, SSE no higher")
+    print(f"\n{REFITS} bootstrap refits of {len(points)} points, seconds")
+    for x, loss in itertools.product(get_args(Predictor), get_args(Loss)):
+        print(f"{x:8} {loss:7} {bootstrap_seconds(points, x, loss):6.2f}")
     print(f"target: linear in less than {TARGET_SECONDS:g} s")
 
 

@@ -133,7 +133,8 @@ def solve_within(squares: Array, products: Array, damping: Array, room: Bounds) 
     diagonal = np.einsum("rii->ri", squares)
     bend = squares.copy()
     np.einsum("rii->ri", bend)[...] += diagonal * (damping[:, None] + _RIDGE) + (diagonal == 0)
-    step, held = np.zeros_like(products), (room.lower >= 0) | (room.upper <= 0)
+    step = np.zeros_like(products)
+    held = ((room.lower >= 0) & (products <= 0)) | ((room.upper <= 0) & (products >= 0)) | (room.lower >= room.upper)
     if not held.any():
         step = _solved(bend, products)
         if ((step >= room.lower) & (step <= room.upper)).all():

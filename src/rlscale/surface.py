@@ -198,7 +198,7 @@ def _notes(law: SurfaceLaw, frames: tuple[Frame, ...], parameters: dict[str, Any
     idle = [name for name, parameter in parameters.items() if parameter["estimate"] is None]
     notes = [f"without effect on the fitted loss, so without an estimate: {', '.join(idle)}"] if idle else []
     if law.base_loss == "used" and any(frame.base_loss is not None for frame in frames):
-        notes.append("where a curve's loss at step 0 is known, the curve starts there, and r_0 is no parameter")
+        notes.append("where the loss at step 0 is known, curves start there, and r_0 is not a parameter")
     if not best.converged.all():
         notes.append(
             "the least squares is not settled to rounding: the sum of squares hardly depends on some parameter"

@@ -5,7 +5,9 @@ Nothing here opens a file or touches pyplot; the same tables and metadata give t
 
 from rlscale.figures.law import loss_against_x
 from rlscale.figures.parameters import profile, slope
+from rlscale.figures.predictions import forecast
+from rlscale.figures.ranking import tournament
 from rlscale.figures.style import human_count, render
 from rlscale.figures.sweep import factor, reuse
 
-__all__ = ["factor", "human_count", "loss_against_x", "profile", "render", "reuse", "slope"]
+__all__ = ["factor", "forecast", "human_count", "loss_against_x", "profile", "render", "reuse", "slope", "tournament"]

@@ -167,8 +167,8 @@ def _said_of_bands(fit: Mapping[str, Any]) -> list[str]:
         return []
     level = percent(fit["intervals"]["level"])
     return [
-        f"Bands: the {level} interval of a size's slope k, the line being turned about the mean of log10 X of the fitted "
-        "points; that of its level is not in them."
+        f"Bands: the {level} interval of each size's slope k, its line turned about the mean log10 X of the fitted "
+        "points; how sure the level is, they do not say."
     ]
 
 

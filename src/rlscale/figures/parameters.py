@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,6 +18,7 @@ from rlscale.figures.words import interval_notes, percent, said_size, said_slope
 
 _SLOPE_LABEL = {"compute": "Slope k, L ∝ C$^{-k}$", "samples": "Slope k, L ∝ D$^{-k}$"}
 _SIZE_LABEL = "Model size N (parameters)"
+_SIDES = {"low": "lower", "high": "upper"}
 _HIGHEST = 4.0  # thresholds of rise that the profile is drawn up to
 
 
@@ -88,27 +90,26 @@ def profile(fit: Mapping[str, Any]) -> Figure:
 
     figure = new_figure(3.6)
     axes = figure.add_subplot(xlabel=r"Model size $N_0$ of half the largest slope (parameters)")
-    axes.set_ylabel("Rise of the sum of squares / threshold")
-    near = n_0[rise <= 1.5 * _HIGHEST]
-    log_axis(axes, "x", [near[0] / 1.3, near[-1] * 1.3], human=True)
+    axes.set_ylabel("Rise of the sum of squares,\nin thresholds")
+    shown = np.flatnonzero(rise <= _HIGHEST)
+    first, last = max(shown[0] - 1, 0), min(shown[-1] + 1, n_0.size - 1)
+    log_axis(axes, "x", n_0[[first, last]], human=True)
     axes.set_ylim(0, min(_HIGHEST, 1.15 * max(rise.max(), 1.2)))
-    low, high = (bound if end is None else end for bound, end in zip(n_0[[0, -1]], _ends(interval), strict=True))
-    axes.axvspan(low, high, color=ACCENT, alpha=0.16, lw=0, gid="interval")
-    axes.plot(n_0, rise, color="0.15", lw=1.4, marker=".", ms=3.5, gid="profile")
-    axes.axhline(1.0, color=FAINT, lw=0.9, ls="--", gid="threshold")
+    bounds = {name: n_0[at] for name, at in (("lower", 0), ("upper", -1)) if at % n_0.size in (first, last)}
+    ends = [
+        bound if interval[side] is None else interval[side] for side, bound in zip(_SIDES, n_0[[0, -1]], strict=True)
+    ]
+    axes.axvspan(*ends, color=ACCENT, alpha=0.16, lw=0, gid="interval", label=f"{percent(interval['level'])} interval")
+    axes.plot(n_0, rise, color="0.15", lw=1.4, marker=".", ms=3.5, gid="profile", label="profile")
+    axes.axhline(1.0, color=FAINT, lw=0.9, ls="--", gid="threshold", label="threshold")
+    for bound in bounds.values():
+        axes.axvline(bound, color="0.15", lw=1.6, gid="bound", label="bound of the search")
+    title = None
     if interval["estimate"] is not None:
         axes.axvline(interval["estimate"], color=FAINT, lw=0.9, ls=":", gid="n-0")
-    bounds = [bound for bound in n_0[[0, -1]] if near[0] <= bound <= near[-1]]
-    for bound in bounds:
-        axes.axvline(bound, color="0.15", lw=1.6, gid="bound")
-    handles = [
-        Line2D([], [], color="0.15", lw=1.4, marker=".", ms=3.5, label="profile"),
-        Line2D([], [], color=FAINT, lw=0.9, ls="--", label="threshold"),
-        Patch(color=ACCENT, alpha=0.16, lw=0, label=f"{percent(interval['level'])} interval"),
-    ]
-    handles += [Line2D([], [], color="0.15", lw=1.6, label="bound of the search")] if bounds else []
-    title = rf"$N_0$ = {with_interval(interval['estimate'], interval, said_size)}" if interval["estimate"] else None
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), title=title)
+        title = rf"$N_0$ = {with_interval(interval['estimate'], interval, said_size)}"
+    named = {str(handle.get_label()): handle for handle in axes.get_legend_handles_labels()[0]}
+    figure.legend(handles=[*named.values()], loc="outside upper center", ncols=len(named), title=title)
     return finish(figure, [*_open_ends(interval), _searched(n_0, bounds), *fit["notes"], *interval_notes(fit)])
 
 
@@ -157,23 +158,18 @@ def _mark_n_0(axes: Axes, n_0: float | None, interval: Mapping[str, Any] | None)
         axes.text(0.985, 0.03, said, transform=axes.transAxes, ha="right")
 
 
-def _ends(interval: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    return interval["low"], interval["high"]
-
-
 def _open_ends(interval: Mapping[str, Any]) -> list[str]:
     """Return a sentence where the interval has an end that the search did not find."""
-    names = [name for name, end in zip(("lower", "upper"), _ends(interval), strict=True) if end is None]
-    if not names:
-        return []
-    return [
-        f"No {' and no '.join(names)} end: the profile stays within the threshold as far as it was searched on that side."
-    ]
+    names = [name for side, name in _SIDES.items() if interval[side] is None]
+    said = f"No {' and no '.join(names)} end: the profile stays within the threshold up to the bound of the search."
+    return [said] if names else []
 
 
-def _searched(n_0: Sequence[float] | np.ndarray[Any, Any], bounds: Sequence[float]) -> str:
-    beyond = "" if len(bounds) == 2 else "; a bound that is not drawn lies beyond the axis"
-    return f"N_0 was searched from {human_count(n_0[0], 3)} to {human_count(n_0[-1], 3)}{beyond}."
+def _searched(n_0: npt.NDArray[np.float64], bounds: Mapping[str, float]) -> str:
+    said = f"N_0 was searched from {said_size(n_0[0])} to {said_size(n_0[-1])}"
+    beyond = [name for name in _SIDES.values() if name not in bounds]
+    lies = "the bounds lie" if len(beyond) == 2 else f"the {''.join(beyond)} bound lies"
+    return f"{said}; {lies} beyond the axis." if beyond else f"{said}."
 
 
 def _number(value: float | None) -> float:

@@ -66,6 +66,7 @@ STYLE: list[Any] = [
 styled = style.context(STYLE)
 
 _NOTE_POINTS = 8
+_NOTE_CHARACTERS = 118  # of a line
 _NOTE_LINE_INCHES = _NOTE_POINTS * 1.35 / 72
 _PNG_DOTS_PER_INCH = 200
 
@@ -98,11 +99,13 @@ def new_figure(height_inches: float) -> Figure:
 
 
 def finish(figure: Figure, notes: Sequence[str]) -> Figure:
-    """Write ``notes`` under the panels, lay the figure out and freeze it, so that every format gets the same layout."""
-    lines = [line for note in notes for line in textwrap.wrap(note, width=112)]
-    bottom = (len(lines) * _NOTE_LINE_INCHES + 0.06 * bool(lines)) / figure.get_figheight()
+    """Write ``notes`` under the panels, in room of their own, and freeze the layout: every format gets the same."""
+    lines = [line for note in notes for line in textwrap.wrap(note, width=_NOTE_CHARACTERS)]
+    room = len(lines) * _NOTE_LINE_INCHES + 0.06 * bool(lines)
+    figure.set_figheight(figure.get_figheight() + room)
     if lines:
         figure.text(0.01, 0.01, "\n".join(lines), fontsize=_NOTE_POINTS, color="0.25", va="bottom", linespacing=1.2)
+    bottom = room / figure.get_figheight()
     figure.set_layout_engine("constrained", rect=(0, bottom, 1, 1 - bottom))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -135,8 +138,17 @@ def log_axis(
     if human:
         axis.set_major_formatter(FuncFormatter(lambda value, _: human_count(value)))
     elif math.log10(high / low) < 2:
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float) -> str:
+    """Write a number of a tick, a large one as a power of ten with a factor in front."""
+    if value < 1e5:
+        return f"{value:g}"
+    power = math.floor(math.log10(value) + 1e-9)
+    factor = f"{value / 10.0**power:.3g}"
+    return rf"$10^{{{power}}}$" if factor == "1" else rf"${factor} \times 10^{{{power}}}$"
 
 
 def label_ticks(axes: Axes, labels: Mapping[float, str], *, apart: float) -> None:

@@ -22,7 +22,7 @@ def with_interval(value: float, interval: Mapping[str, Any] | None, write: Calla
 
     Args:
         value: the estimate.
-        interval: its JSON (`rlscale.intervals.Interval`); None where there is none.
+        interval: its JSON (`rlscale.uncertainty.intervals.Interval`); None where there is none.
         write: writes a number; a unit that an end shares with the estimate is not said again.
     """
     said = write(value)

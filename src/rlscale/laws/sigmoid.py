@@ -52,8 +52,8 @@ class Sigmoid(SurfaceLaw):
         )
 
     def guesses(self, frame: Frame, sites: Sites, loss: Array) -> Array:
-        """Return the X where the loss is half-way, then a gentle sigmoid that begins late and a steep one amid X."""
-        spread = ((0.5, frame.decades), (2.0, frame.decades / 2))
+        """Return the X where the loss is half-way, then a gentle sigmoid late in X, steep ones amid and ahead of X."""
+        spread = ((0.5, frame.decades), (2.0, frame.decades / 2), (5.0, -0.5))
         return np.array([(0.0, half_way(sites.x, loss)), *((np.log(steep), middle) for steep, middle in spread)])
 
     def expand(self, shape: Array, sites: Sites) -> Expansion:

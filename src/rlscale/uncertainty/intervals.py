@@ -16,6 +16,7 @@ from rlscale.uncertainty.noise import Noise, measure_noise
 from rlscale.uncertainty.profile import Profile, profile
 
 Method = Literal["none", "bootstrap", "profile"]
+Ends = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,11 @@ def make_intervals(
         thresholds = np.quantile(found.excess, level, axis=0)
         of_scale = profile(fit, "scale", float(thresholds[0]))
         of_n_0 = profile(fit, "shape", float(thresholds[1]))
-        ends = ((of_scale.low, of_scale.high), (of_n_0.low, of_n_0.high))
+        of_k_max: Ends = (of_scale.low, of_scale.high)
+        ends = _tied(k_max, of_k_max, (of_n_0.low, of_n_0.high))
     else:
-        ends = (_quantiles(found.scale, tails), _quantiles(fit.law.natural(found.shape), tails))
-        ends = (ends[0], _open(fit, ends[1]))
+        shapes = _quantiles(fit.law.natural(found.shape), tails)
+        ends = _tied(k_max, _quantiles(found.scale, tails), _open(fit, shapes))
     sizes = map(str, fit.space.curves.sizes.tolist())
     return Intervals(
         method=method,
@@ -128,11 +130,18 @@ def _quantiles(values: Array, tails: tuple[float, float]) -> tuple[float, float]
     return float(low), float(high)
 
 
-def _open(fit: SlopeFit, ends: tuple[float, float]) -> tuple[float | None, float | None]:
+def _open(fit: SlopeFit, ends: tuple[float, float]) -> Ends:
     """Open the ends that lie at a bound of the search, give or take rounding."""
     shape = fit.best.parameters[1]
     low, high = ends
     return (None if low <= shape.lower * 1.001 else low), (None if high >= shape.upper * 0.999 else high)
+
+
+def _tied(k_max: float, of_k_max: Ends, of_n_0: Ends) -> tuple[Ends, Ends]:
+    """Open what only a bound of the search ends: k_max where n_0 is open above, n_0 where there is no slope at all."""
+    if k_max == 0.0:
+        of_n_0 = (None, None)
+    return (of_k_max[0], None if of_n_0[1] is None and of_k_max[1] != of_k_max[0] else of_k_max[1]), of_n_0
 
 
 def _curve(found: Profile) -> dict[str, Any]:

@@ -52,9 +52,11 @@ class Noise:
             return np.zeros(draws)
         quantiles = generator.chisquare(self.freedom, draws)
         largest = self.scatter.sum() / np.maximum(quantiles.min(), 1e-300)
-        variance = np.concatenate([[0.0], np.geomspace(1e-9, 1.0, _VARIANCES) * largest])
+        variance = np.geomspace(1e-9, 1.0, _VARIANCES) * largest
+        if np.all(self.within > 0):
+            variance = np.concatenate([[0.0], variance])
         total = _sum_of_ratios(self.scatter, self.within, variance)
-        # Σ falls with the variance; a draw above Σ at 0 means none.
+        # Σ falls with the variance; a draw above the first Σ means the least variance of the table.
         return np.asarray(np.sqrt(np.interp(-quantiles, -total, variance)))
 
 
