@@ -83,9 +83,11 @@ def points_of(curves: Curves) -> Points:
 
 
 def condensed(points: Points) -> Points:
-    """Return each curve as the means of at most 16 groups of neighbouring points: enough to search on, not to fit."""
-    place = np.arange(points.curve.size) - np.repeat(points.first, points.counts)
-    opens = place % np.repeat(-(-points.counts // _GROUPS), points.counts) == 0
+    """Return each curve as the means of at most 16 groups of neighbouring X: enough to search on, not to fit."""
+    new = (np.diff(points.curve, prepend=-1) != 0) | (np.diff(points.log10_x, prepend=np.nan) != 0)
+    different = np.add.reduceat(new.astype(np.intp), points.first)
+    place = np.cumsum(new) - np.repeat(np.cumsum(different) - different, points.counts) - 1
+    opens = new & (place % np.repeat(-(-different // _GROUPS), points.counts) == 0)
     starts = np.flatnonzero(opens)
     weight = np.add.reduceat(points.weight, starts)
     x, loss = (np.add.reduceat(points.weight * column, starts) / weight for column in (points.log10_x, points.loss))

@@ -5,7 +5,6 @@ import struct
 import subprocess
 import sys
 import zlib
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import matplotlib
@@ -14,41 +13,23 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from tests.figure_checks import (
+    PUBLISHED,
+    SIZES,
+    STEPS,
+    assert_texts_fit,
+    drawn_texts,
+    legend,
+    lines,
+    run_rows,
+    table,
+    words,
+)
 
 from rlscale import figures
 from rlscale.errors import UserError
 from rlscale.figures.style import plain_ticks
 from rlscale.fit import fit_points
-
-ROOT = Path(__file__).parents[2]
-PUBLISHED = ROOT / "config" / "data" / "tan2025_base_curves.csv"
-STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128)
-SIZES = (3012, 11784, 32440, 185376)
-
-
-def run_rows(params=32440, base_seed=0, tau=1, last=STEPS[-1], **values):
-    """One synthetic run: an exact power law from the first step on, a little different for each base and τ."""
-    k = 0.6 / (1 + 9000 / params)
-    setting = {"variant": "base", "tau": tau, "group_size": 8, "reward_accuracy": 1.0, "families": "chain"}
-    setting |= {"skill_share": 1.0, "base_seed": base_seed, "seed": 0, "excluded": ""} | values
-    name = "_".join(str(value) for value in (params, *setting.values()))
-    rows = []
-    for step in (step for step in STEPS if step <= last):
-        loss = 0.8 * max(step, 0.9) ** -k * (1 + 0.02 * base_seed) * (1 + 0.1 * np.log10(tau))
-        rows.append(
-            {"run": name, "model": f"m{params}", "params": params, "step": step, "samples": 128 * step}
-            | {"compute_flops": 6.0 * params * 128 * 64 * step, "test_loss": loss, "test_loss_se": 0.004}
-            | setting
-        )
-    return rows
-
-
-def table(*runs):
-    return pd.DataFrame([row for run in runs for row in run])
 
 
 @pytest.fixture(scope="module")
@@ -69,43 +50,6 @@ def published():
 @pytest.fixture(scope="module")
 def published_fit(published):
     return fit_points(published, x="compute", loss="linear", max_params=3.3e10).to_json()
-
-
-def lines(axes: Axes, gid):
-    return [line for line in axes.get_lines() if line.get_gid() == gid]
-
-
-def legend(figure: Figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def words(figure: Figure):
-    return "\n".join(text.get_text() for text in figure.findobj(Text) if text.get_visible())
-
-
-def drawn_texts(figure: Figure):
-    """The texts that can be seen: tick labels outside their axis are made by matplotlib but not drawn."""
-    ticks = {label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in _outside(axis)}
-    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text() and text not in ticks]
-
-
-def _outside(axis):
-    low, high = sorted(axis.get_view_interval())
-    pairs = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=False)
-    return [label for at, label in pairs if not low <= at <= high]
-
-
-def assert_texts_fit(figure: Figure):
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    page = figure.bbox
-    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in drawn_texts(figure)]
-    assert len(boxes) > 8
-    for said, box in boxes:
-        assert page.x0 - 1 <= box.x0 < box.x1 <= page.x1 + 1, said
-        assert page.y0 - 1 <= box.y0 < box.y1 <= page.y1 + 1, said
-    for i, (said, box) in enumerate(boxes):
-        for other, other_box in boxes[i + 1 :]:
-            assert not box.overlaps(other_box), (said, other)
 
 
 def all_figures(law_curves, law_fit):

@@ -75,7 +75,7 @@ def test_the_reason_names_the_numbers_of_the_verdict() -> None:
 def test_a_slope_without_limit_is_hardly_ever_called_saturating() -> None:
     """Of noise as large as published runs'; the benchmark counts a thousand of these."""
     logarithmic = replace(NOISY, slopes=LINEAR_IN_LOG)
-    verdicts = [judge(simulate(logarithmic, seed)).verdict for seed in range(12)]
+    verdicts = [judge(simulate(logarithmic, seed)).verdict for seed in range(8)]
     assert verdicts.count("saturating") <= 1
 
 
@@ -83,8 +83,8 @@ def test_sizes_below_n_0_do_not_identify_saturation() -> None:
     """Up to a fifth of N_0, saturation, a power and a line in log N look alike."""
     low = [int(size) for size in np.geomspace(1e8, 3.4e9, 7).round()]
     below = replace(NOISY, sizes=low, slopes=[0.15 / (1 + 17e9 / size) for size in low])
-    verdicts = [judge(simulate(below, seed)).verdict for seed in range(8)]
-    assert verdicts.count("not identified") >= 6
+    verdicts = [judge(simulate(below, seed)).verdict for seed in range(5)]
+    assert verdicts.count("not identified") >= 4
 
 
 def test_three_sizes_are_too_few() -> None:

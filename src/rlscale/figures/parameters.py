@@ -19,6 +19,7 @@ from rlscale.figures.words import interval_notes, percent, said_size, said_slope
 _SLOPE_LABEL = {"compute": "Slope k, L ∝ C$^{-k}$", "samples": "Slope k, L ∝ D$^{-k}$"}
 _SIZE_LABEL = "Model size N (parameters)"
 _SIDES = {"low": "lower", "high": "upper"}
+_LAW_COLOUR, _BAND_SHADE = "0.15", 0.13
 _HIGHEST = 4.0  # thresholds of rise that the profile is drawn up to
 
 
@@ -48,7 +49,7 @@ def slope(fit: Mapping[str, Any], missing: Sequence[str] = ()) -> Figure:
     shown = [*sizes, n_0] if n_0 and sizes[0] / 10 < n_0 < sizes[-1] * 10 else sizes
     log_axis(axes, "x", [min(shown) / 1.4, max(shown) * 1.4], human=True)
     grid = np.geomspace(*axes.get_xlim(), 200)
-    law = axes.plot(grid, k_max / (1 + (n_0 or 0.0) / grid), color="0.15", lw=1.4, gid="law")
+    law = axes.plot(grid, k_max / (1 + (n_0 or 0.0) / grid), color=_LAW_COLOUR, lw=1.4, gid="law")
     axes.errorbar(sizes, k_free, yerr=errors, fmt="o", color=ACCENT, ms=5, capsize=2.5, elinewidth=1, zorder=3)
     band = _draw_band(axes, intervals.get("k", {}))
     label_ticks(axes, {size: human_count(size) for size in sizes}, apart=0.06)
@@ -63,7 +64,7 @@ def slope(fit: Mapping[str, Any], missing: Sequence[str] = ()) -> Figure:
     handles: list[Any] = [Line2D([], [], color=ACCENT, marker="o", ls="", ms=5), *law]
     said = ["slope of one size alone, ± standard error", r"law, $K_{\max}/(1 + N_0/N)$"]
     if band:
-        handles.append(_band_handle())
+        handles.append(Patch(color=_LAW_COLOUR, alpha=_BAND_SHADE, lw=0))
         said.append(f"{percent(intervals['level'])} interval of the law")
     figure.legend(handles, said, loc="outside upper center", ncols=len(said))
     return finish(figure, [*absences(missing), *fit["notes"], *interval_notes(fit)])
@@ -100,10 +101,10 @@ def profile(fit: Mapping[str, Any]) -> Figure:
         bound if interval[side] is None else interval[side] for side, bound in zip(_SIDES, n_0[[0, -1]], strict=True)
     ]
     axes.axvspan(*ends, color=ACCENT, alpha=0.16, lw=0, gid="interval", label=f"{percent(interval['level'])} interval")
-    axes.plot(n_0, rise, color="0.15", lw=1.4, marker=".", ms=3.5, gid="profile", label="profile")
+    axes.plot(n_0, rise, color=_LAW_COLOUR, lw=1.4, marker=".", ms=3.5, gid="profile", label="profile")
     axes.axhline(1.0, color=FAINT, lw=0.9, ls="--", gid="threshold", label="threshold")
     for bound in bounds.values():
-        axes.axvline(bound, color="0.15", lw=1.6, gid="bound", label="bound of the search")
+        axes.axvline(bound, color=_LAW_COLOUR, lw=1.6, gid="bound", label="bound of the search")
     title = None
     if interval["estimate"] is not None:
         axes.axvline(interval["estimate"], color=FAINT, lw=0.9, ls=":", gid="n-0")
@@ -114,17 +115,15 @@ def profile(fit: Mapping[str, Any]) -> Figure:
 
 
 def _draw_band(axes: Axes, intervals: Mapping[str, Mapping[str, Any]]) -> list[float]:
-    """Draw the intervals of k as a band across sizes and return their ends; no size, no band."""
+    """Draw the intervals of k, if any, as a band across sizes and return their ends."""
     sizes = sorted(intervals, key=int)
     low, high = ([intervals[size][side] for size in sizes] for side in ("low", "high"))
     if sizes:
         # Straight on the logarithmic axis between the sizes, and nothing beyond them.
-        axes.fill_between([int(size) for size in sizes], low, high, color="0.15", alpha=0.13, lw=0, gid="band")
+        axes.fill_between(
+            [int(size) for size in sizes], low, high, color=_LAW_COLOUR, alpha=_BAND_SHADE, lw=0, gid="band"
+        )
     return [*low, *high]
-
-
-def _band_handle() -> Patch:
-    return Patch(color="0.15", alpha=0.13, lw=0)
 
 
 def _mark_k_max(axes: Axes, k_max: float, interval: Mapping[str, Any] | None) -> None:

@@ -44,7 +44,8 @@ def tournament(found: Mapping[str, Any], x: str = "compute") -> Figure:
     ranked = [row for row in found["ranking"] if row["x"] == x and row["rank"] is not None]
     if not ranked:
         raise UserError(f"figure tournament: the tournament ranks nothing by {x}")
-    laws = _order(ranked)
+    leading = _leading(ranked)
+    laws = list(dict.fromkeys(row["law"] for row in [*leading, *ranked]))
     protocols = [protocol for protocol in _TITLES if any(row["protocol"] == protocol for row in ranked)]
     figure = new_figure(_LINE_INCHES * len(laws) + 1.5)
     panels = figure.subplots(1, len(protocols), sharey=True, squeeze=False)[0]
@@ -61,14 +62,15 @@ def tournament(found: Mapping[str, Any], x: str = "compute") -> Figure:
         label.set_color(FAINT if law in grey else "0.0")
     panels[0].set_ylim(len(laws) - 0.4, -0.6)
     _explain(figure, looks)
-    return finish(figure, [*_winners(found, x), *_unranked(found, x, laws)])
+    order = f"In order of {leading[0]['protocol']}, {looks[_class(leading[0])][0]}."
+    return finish(figure, [f"{order} {_undrawn(found, x, laws)}", *_winners(found, x)])
 
 
-def _order(ranked: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the laws, the best on top by the setting that winners are declared on; those it does not rank below."""
+def _leading(ranked: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the ranks of the setting that winners are declared on, or of the first where that ranks nothing."""
     declared = [row for row in ranked if row["protocol"] == "early-size" and row["training"] == "smaller"]
     first = [row for row in ranked if all(row[name] == ranked[0][name] for name in _SETTING)]
-    return list(dict.fromkeys(row["law"] for row in [*(declared or first), *ranked]))
+    return declared or first
 
 
 def _looks(ranked: Sequence[Mapping[str, Any]]) -> dict[Any, tuple[str, dict[str, Any]]]:
@@ -102,23 +104,23 @@ def _explain(figure: Figure, looks: Mapping[Any, tuple[str, dict[str, Any]]]) ->
     figure.legend(handles=handles, loc="outside upper center", ncols=4, columnspacing=1.5, handletextpad=0.4)
 
 
+def _undrawn(found: Mapping[str, Any], x: str, laws: Sequence[str]) -> str:
+    names = dict.fromkeys(row["law"] for row in found["ranking"] if row["x"] == x and row["law"] not in laws)
+    said = "No dot: not every curve of that setting is forecast."
+    return f"{said} Without any dot: {', '.join(map(in_words, names))}." if names else said
+
+
 def _winners(found: Mapping[str, Any], x: str) -> list[str]:
     """Return a sentence on who was declared before the largest size was looked at, and how that turned out."""
     said = []
     for winner in found["winners"]:
         law, target = winner["law"], winner["target_rmse_test_loss"]
-        if winner["x"] != x or law not in target:
-            continue
-        sizes, best = ", ".join(map(human_count, winner["chosen_on_params"])), winner["best_on_target"]
-        told = "nothing is better there" if best == law else f"the best there, {in_words(best)}, has {target[best]:.3f}"
-        said.append(
-            f"Declared on {sizes} (early-size, trained on the smaller sizes): {in_words(law)}, RMSE "
-            f"{winner['rmse_test_loss'][law]:.3f}. At {human_count(winner['target_params'])} it has {target[law]:.3f}; {told}."
-        )
+        if winner["x"] == x and law in target:
+            best, sizes = winner["best_on_target"], ", ".join(map(human_count, winner["chosen_on_params"]))
+            told = "nothing has less" if best == law else f"the least there, by {in_words(best)}, is {target[best]:.3f}"
+            said.append(
+                f"Declared on {sizes} (early-size, trained on the smaller sizes): {in_words(law)}, RMSE "
+                f"{winner['rmse_test_loss'][law]:.3f}. Its RMSE at {human_count(winner['target_params'])}: "
+                f"{target[law]:.3f}; {told}."
+            )
     return said
-
-
-def _unranked(found: Mapping[str, Any], x: str, laws: Sequence[str]) -> list[str]:
-    names = dict.fromkeys(row["law"] for row in found["ranking"] if row["x"] == x and row["law"] not in laws)
-    said = "A law without a dot does not forecast every curve of that setting."
-    return [f"{said} Without any: {', '.join(map(in_words, names))}." if names else said]
