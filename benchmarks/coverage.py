@@ -153,8 +153,8 @@ TO_JUDGE_BESIDE = {
     "saturating, published-like": PUBLISHED.design,
 }
 LOSSES: tuple[Loss, Loss] = ("linear", "log")
-COVERAGE = ((MAIN, {"linear": 1000, "log": 1000}), (STRESS, {"linear": 150, "log": 150}))
-VERDICTS = ((TO_JUDGE, {"linear": 40, "log": 1000}), (TO_JUDGE_BESIDE, {"linear": 20, "log": 300}))
+COVERAGE = ((MAIN, {"linear": 1000, "log": 1000}), (STRESS, {"linear": 100, "log": 300}))
+VERDICTS = ((TO_JUDGE, {"linear": 20, "log": 1000}), (TO_JUDGE_BESIDE, {"linear": 10, "log": 200}))
 """Designs with how many simulations of each are made, by the space of the residuals."""
 
 REPORT = """# Coverage of the intervals and shares of the verdicts

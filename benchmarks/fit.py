@@ -1,4 +1,4 @@
-"""Time of the law's fit on the published points, beside scipy's least squares and CMA-ES over all parameters.
+"""CPU time of the law's fit on the published points, beside scipy's least squares and CMA-ES over all parameters.
 
 All three minimise the same sum of squares of the same points over k_max, n_0 and one level E a size. The peers get
 ready-made arrays, log10 X centred (uncentred, levels and slopes are nearly one direction) and a whole population in one
@@ -6,7 +6,7 @@ call; the time of `fit_points` counts checking and sorting the table, that of "s
 points of a grid. CMA-ES (PyPI `cma`) has the settings of Tan et al. (arXiv 2509.25300): popsize 20, the best of 5
 trials, at most 1,600 iterations; the first trial starts at k_max 0.1, n_0 1e10 and the mean log10 L of each size, the
 others anywhere in a box scaled to [0, 1], sigma 0.3. It runs as their code does, with the package's rules for stopping
-early, and once more with all 1,600 iterations. Run: python benchmarks/fit.py
+early, and once more with all 1,600 iterations. All on one core. Run: OMP_NUM_THREADS=1 python benchmarks/fit.py
 """
 
 import itertools
@@ -120,13 +120,13 @@ def cma_es(task: Task, *, stops_early: bool) -> tuple[float, int]:
 
 
 def median_seconds(call: Callable[[], object], repeats: int) -> float:
-    """Return the median time of ``call``, after one call that does not count."""
+    """Return the median CPU time of ``call``, after one call that does not count."""
     call()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return statistics.median(times)
 
 
@@ -149,10 +149,10 @@ def compare(points: pd.DataFrame, x: Predictor, loss: Loss) -> str:
         scipy_multistart(task),
     )
     for stops_early in (True, False):
-        start = time.perf_counter()
+        start = time.process_time()
         least, iterations = cma_es(task, stops_early=stops_early)
         how = "stopping early" if stops_early else "never stopping"
-        row(f"CMA-ES, {how}, {iterations} iterations", time.perf_counter() - start, least)
+        row(f"CMA-ES, {how}, {iterations} iterations", time.process_time() - start, least)
     return "\n".join(rows)
 
 
@@ -171,12 +171,12 @@ def bootstrap_seconds(points: pd.DataFrame, x: Predictor, loss: Loss) -> float:
 def main() -> None:
     """Print the tables."""
     points = read_points(POINTS)
-    print("peer: seconds, ratio to fit_points, ratio to its search, SSE of fit_points / SSE of the peer - 1")
+    print("peer: CPU seconds, ratio to fit_points, ratio to its search, SSE of fit_points / SSE of the peer - 1")
     for used in (points, points[points["params"] <= UP_TO_32B]):
         for x, loss in itertools.product(get_args(Predictor), PLAIN_LOSSES):
             print(compare(used, x, loss), flush=True)
     print(f"target: CMA-ES at least {TARGET_RATIO}x, SSE no higher")
-    print(f"\n{REFITS} bootstrap refits of {len(points)} points, seconds")
+    print(f"\n{REFITS} bootstrap refits of {len(points)} points, CPU seconds")
     for x, loss in itertools.product(get_args(Predictor), get_args(Loss)):
         print(f"{x:8} {loss:7} {bootstrap_seconds(points, x, loss):6.2f}")
     print(f"target: linear in less than {TARGET_SECONDS:g} s")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -48,6 +49,11 @@ def table(*runs: list[dict[str, Any]]) -> pd.DataFrame:
 
 def lines(axes: Axes, gid: str) -> list[Line2D]:
     return [line for line in axes.get_lines() if line.get_gid() == gid]
+
+
+def drawn(line: Line2D) -> npt.NDArray[np.float64]:
+    """The x and y of a line, as rows."""
+    return np.array([line.get_xdata(), line.get_ydata()], dtype=np.float64)
 
 
 def legend(figure: Figure) -> list[str]:

@@ -152,6 +152,10 @@ class OpenStudy:
             drawn = {"x": x, "fit": f"{x}_{law.loss[0]}", **common}
             figures[f"loss_{x}"] = {"kind": "loss", **drawn}
             figures[f"slope_{x}"] = {"kind": "slope", **drawn}
+            figures[f"forecast_{x}"] = {"kind": "forecast", "x": x}
+            figures[f"tournament_{x}"] = {"kind": "tournament", "x": x}
+            if law.intervals == "profile":
+                figures[f"profile_{x}"] = {"kind": "profile", "fit": f"{x}_{law.loss[0]}"}
         runs = self._runs().values()
         if _varies_alone(runs, "tau"):
             figures["reuse"] = {"kind": "reuse", **common}

@@ -29,7 +29,6 @@ rule figure_slope:
     """The slope k against model size N."""
     input:
         lambda w: studies.open(w.study).paths.spec("figures", f"slope_{w.x}"),
-        "results/{study}/tables/curves.parquet",
         "results/{study}/law/fit.json",
     output:
         svg=report(
@@ -52,12 +51,89 @@ rule figure_slope:
         "rlscale stage figure {wildcards.study} slope_{wildcards.x}"
 
 
+rule figure_profile:
+    """The profile of N_0."""
+    input:
+        lambda w: studies.open(w.study).paths.spec("figures", f"profile_{w.x}"),
+        "results/{study}/law/fit.json",
+    output:
+        svg=report(
+            "results/{study}/figures/profile_{x}.svg",
+            caption="../report/profile.rst",
+            category="Law",
+            labels={"study": "{study}", "figure": "profile_{x}"},
+        ),
+        png="results/{study}/figures/profile_{x}.png",
+        record="results/{study}/figures/profile_{x}.svg.record.json",
+    log:
+        "results/{study}/logs/figure/profile_{x}.log",
+    wildcard_constraints:
+        x="compute|samples",
+    conda:
+        "../../envs/core.yaml"
+    params:
+        version=STAGE_VERSION["figure"],
+    shell:
+        "rlscale stage figure {wildcards.study} profile_{wildcards.x}"
+
+
+rule figure_forecast:
+    """Forecasts of sealed sizes against what was observed."""
+    input:
+        lambda w: studies.open(w.study).paths.spec("figures", f"forecast_{w.x}"),
+        "results/{study}/law/forecasts.json",
+    output:
+        svg=report(
+            "results/{study}/figures/forecast_{x}.svg",
+            caption="../report/forecast.rst",
+            category="Forecasts",
+            labels={"study": "{study}", "figure": "forecast_{x}"},
+        ),
+        png="results/{study}/figures/forecast_{x}.png",
+        record="results/{study}/figures/forecast_{x}.svg.record.json",
+    log:
+        "results/{study}/logs/figure/forecast_{x}.log",
+    wildcard_constraints:
+        x="compute|samples",
+    conda:
+        "../../envs/core.yaml"
+    params:
+        version=STAGE_VERSION["figure"],
+    shell:
+        "rlscale stage figure {wildcards.study} forecast_{wildcards.x}"
+
+
+rule figure_tournament:
+    """Every law by its error on what it had not seen."""
+    input:
+        lambda w: studies.open(w.study).paths.spec("figures", f"tournament_{w.x}"),
+        "results/{study}/law/compare.json",
+    output:
+        svg=report(
+            "results/{study}/figures/tournament_{x}.svg",
+            caption="../report/tournament.rst",
+            category="Forecasts",
+            labels={"study": "{study}", "figure": "tournament_{x}"},
+        ),
+        png="results/{study}/figures/tournament_{x}.png",
+        record="results/{study}/figures/tournament_{x}.svg.record.json",
+    log:
+        "results/{study}/logs/figure/tournament_{x}.log",
+    wildcard_constraints:
+        x="compute|samples",
+    conda:
+        "../../envs/core.yaml"
+    params:
+        version=STAGE_VERSION["figure"],
+    shell:
+        "rlscale stage figure {wildcards.study} tournament_{wildcards.x}"
+
+
 rule figure_reuse:
     """Test loss for each data reuse."""
     input:
         lambda w: studies.open(w.study).paths.spec("figures", "reuse"),
         "results/{study}/tables/curves.parquet",
-        "results/{study}/law/fit.json",
     output:
         svg=report(
             "results/{study}/figures/reuse.svg",
@@ -82,7 +158,6 @@ rule figure_factor:
     input:
         lambda w: studies.open(w.study).paths.spec("figures", w.factor),
         "results/{study}/tables/curves.parquet",
-        "results/{study}/law/fit.json",
     output:
         svg=report(
             "results/{study}/figures/{factor}.svg",

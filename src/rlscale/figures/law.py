@@ -25,7 +25,7 @@ from rlscale.figures.style import (
     styled,
 )
 from rlscale.figures.tables import check, drawn, omissions, runs
-from rlscale.figures.words import percent, said_size, said_slope, with_interval
+from rlscale.figures.words import fit_notes, percent, said_size, said_slope, with_interval
 
 _DENSE = 40  # points of a curve
 
@@ -84,7 +84,7 @@ def loss_against_x(
     log_axis(axes, "y", rows["test_loss"])
     _explain(figure, axes, handles, has_base, fit)
     return finish(
-        figure, [*_point_errors(trained), *off_axis, *omissions(curves, missing), *fit["notes"], *_said_of_bands(fit)]
+        figure, [*_point_errors(trained), *off_axis, *omissions(curves, missing), *fit_notes(fit), *_said_of_bands(fit)]
     )
 
 

@@ -14,7 +14,9 @@ from matplotlib.patches import Patch
 from rlscale.errors import UserError
 from rlscale.figures.style import ACCENT, FAINT, finish, human_count, label_ticks, log_axis, new_figure, styled
 from rlscale.figures.tables import absences
-from rlscale.figures.words import interval_notes, percent, said_size, said_slope, with_interval
+from rlscale.figures.words import fit_notes, interval_notes, percent, said_size, said_slope, with_interval
+
+Array = npt.NDArray[np.float64]
 
 _SLOPE_LABEL = {"compute": "Slope k, L ∝ C$^{-k}$", "samples": "Slope k, L ∝ D$^{-k}$"}
 _SIZE_LABEL = "Model size N (parameters)"
@@ -49,9 +51,9 @@ def slope(fit: Mapping[str, Any], missing: Sequence[str] = ()) -> Figure:
     shown = [*sizes, n_0] if n_0 and sizes[0] / 10 < n_0 < sizes[-1] * 10 else sizes
     log_axis(axes, "x", [min(shown) / 1.4, max(shown) * 1.4], human=True)
     grid = np.geomspace(*axes.get_xlim(), 200)
-    law = axes.plot(grid, k_max / (1 + (n_0 or 0.0) / grid), color=_LAW_COLOUR, lw=1.4, gid="law")
+    law = axes.plot(grid, _law(fit, grid), color=_LAW_COLOUR, lw=1.4, gid="law")
     axes.errorbar(sizes, k_free, yerr=errors, fmt="o", color=ACCENT, ms=5, capsize=2.5, elinewidth=1, zorder=3)
-    band = _draw_band(axes, intervals.get("k", {}))
+    band = _draw_band(axes, fit)
     label_ticks(axes, {size: human_count(size) for size in sizes}, apart=0.06)
     spread = np.nan_to_num(errors)
     low, high = np.min([0.0, *(k_free - spread), *band]), np.max([0.0, *(k_free + spread), *band])
@@ -67,7 +69,7 @@ def slope(fit: Mapping[str, Any], missing: Sequence[str] = ()) -> Figure:
         handles.append(Patch(color=_LAW_COLOUR, alpha=_BAND_SHADE, lw=0))
         said.append(f"{percent(intervals['level'])} interval of the law")
     figure.legend(handles, said, loc="outside upper center", ncols=len(said))
-    return finish(figure, [*absences(missing), *fit["notes"], *interval_notes(fit)])
+    return finish(figure, [*absences(missing), *fit_notes(fit), *interval_notes(fit)])
 
 
 @styled
@@ -82,26 +84,28 @@ def profile(fit: Mapping[str, Any]) -> Figure:
     """
     found = fit["intervals"]
     if found is None or found["profile"] is None:
-        made = "none" if found is None else found["method"]
-        raise UserError(f"figure profile: the fit's intervals are by {made}; only those by profile have one")
-    n_0, threshold = np.array(found["profile"]["n_0"]), found["profile"]["threshold"]
-    if not threshold > 0:
+        made = "the fit has none" if found is None else f"those of the fit are by {found['method']}"
+        raise UserError(f"figure profile: it needs intervals by profile, and {made}")
+    if not found["profile"]["threshold"] > 0:
         raise UserError("figure profile: the points lie on the law exactly, so the profile allows no rise to draw")
-    rise, interval = np.array(found["profile"]["excess"]) / threshold, found["n_0"]
+    interval, n_0 = found["n_0"], np.array(found["profile"]["n_0"])
+    points, line = _profile_line(found["profile"], interval)
 
     figure = new_figure(3.6)
     axes = figure.add_subplot(xlabel=r"Model size $N_0$ of half the largest slope (parameters)")
     axes.set_ylabel("Rise of the sum of squares,\nin thresholds")
-    shown = np.flatnonzero(rise <= _HIGHEST)
-    first, last = max(shown[0] - 1, 0), min(shown[-1] + 1, n_0.size - 1)
-    log_axis(axes, "x", n_0[[first, last]], human=True)
-    axes.set_ylim(0, min(_HIGHEST, 1.15 * max(rise.max(), 1.2)))
-    bounds = {name: n_0[at] for name, at in (("lower", 0), ("upper", -1)) if at % n_0.size in (first, last)}
+    shown = line[0, line[1] <= _HIGHEST]
+    margin = 0.15 * math.log10(shown[-1] / shown[0])
+    drawn = np.clip([shown[0] / 10**margin, shown[-1] * 10**margin], n_0[0], n_0[-1])
+    log_axis(axes, "x", drawn, human=True, apart=0.08)
+    axes.set_ylim(0, min(_HIGHEST, 1.15 * max(line[1].max(), 1.2)))
+    bounds = {name: bound for name, bound in zip(_SIDES.values(), n_0[[0, -1]], strict=True) if bound in drawn}
     ends = [
         bound if interval[side] is None else interval[side] for side, bound in zip(_SIDES, n_0[[0, -1]], strict=True)
     ]
     axes.axvspan(*ends, color=ACCENT, alpha=0.16, lw=0, gid="interval", label=f"{percent(interval['level'])} interval")
-    axes.plot(n_0, rise, color=_LAW_COLOUR, lw=1.4, marker=".", ms=3.5, gid="profile", label="profile")
+    axes.plot(*line, color=_LAW_COLOUR, lw=1.4, gid="profile", label="profile")
+    axes.plot(*points, color=_LAW_COLOUR, ls="", marker=".", ms=4, gid="profile-points")
     axes.axhline(1.0, color=FAINT, lw=0.9, ls="--", gid="threshold", label="threshold")
     for bound in bounds.values():
         axes.axvline(bound, color=_LAW_COLOUR, lw=1.6, gid="bound", label="bound of the search")
@@ -111,19 +115,43 @@ def profile(fit: Mapping[str, Any]) -> Figure:
         title = rf"$N_0$ = {with_interval(interval['estimate'], interval, said_size)}"
     named = {str(handle.get_label()): handle for handle in axes.get_legend_handles_labels()[0]}
     figure.legend(handles=[*named.values()], loc="outside upper center", ncols=len(named), title=title)
-    return finish(figure, [*_open_ends(interval), _searched(n_0, bounds), *fit["notes"], *interval_notes(fit)])
+    return finish(figure, [*_open_ends(interval), _searched(n_0, bounds), *fit_notes(fit), *interval_notes(fit)])
 
 
-def _draw_band(axes: Axes, intervals: Mapping[str, Mapping[str, Any]]) -> list[float]:
-    """Draw the intervals of k, if any, as a band across sizes and return their ends."""
-    sizes = sorted(intervals, key=int)
-    low, high = ([intervals[size][side] for size in sizes] for side in ("low", "high"))
-    if sizes:
-        # Straight on the logarithmic axis between the sizes, and nothing beyond them.
-        axes.fill_between(
-            [int(size) for size in sizes], low, high, color=_LAW_COLOUR, alpha=_BAND_SHADE, lw=0, gid="band"
-        )
-    return [*low, *high]
+def _profile_line(found: Mapping[str, Any], interval: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Return the profile's points, with the ends that were found, and a line through them, as rows of N_0 and of rise.
+
+    Between points the root of the rise, which is nearly straight in log N_0, is interpolated and squared.
+    """
+    ends = [(interval[side], 1.0) for side in _SIDES if interval[side] is not None]
+    rises = np.array(found["excess"]) / found["threshold"]
+    points = np.array(sorted([*zip(found["n_0"], rises, strict=True), *ends])).T
+    log_n_0, lowest = np.log10(points[0]), int(points[1].argmin())
+    root = np.sqrt(points[1]) * np.sign(np.arange(log_n_0.size) - lowest)
+    along = np.union1d(np.linspace(log_n_0[0], log_n_0[-1], 4000), log_n_0)
+    return points, np.array([10**along, np.interp(along, log_n_0, root) ** 2])
+
+
+def _draw_band(axes: Axes, fit: Mapping[str, Any]) -> list[float]:
+    """Draw the intervals of k, if any, as a band across the fitted sizes and return their ends.
+
+    Between sizes the distance of an end from the law is straight in log N.
+    """
+    intervals = fit["intervals"]["k"] if fit["intervals"] else {}
+    if not intervals:
+        return []
+    sizes = np.array(sorted(map(int, intervals)))
+    along = np.union1d(np.geomspace(sizes[0], sizes[-1], 200)[1:-1], sizes)
+    ends = np.array([[intervals[str(size)][side] for size in sizes] for side in _SIDES])
+    low, high = (
+        _law(fit, along) + np.interp(np.log(along), np.log(sizes), distance) for distance in ends - _law(fit, sizes)
+    )
+    axes.fill_between(along, low, high, color=_LAW_COLOUR, alpha=_BAND_SHADE, lw=0, gid="band")
+    return [float(end) for end in ends.flat]
+
+
+def _law(fit: Mapping[str, Any], params: npt.ArrayLike) -> Array:
+    return np.asarray(fit["k_max"] / (1 + (fit["n_0"] or 0.0) / np.asarray(params, dtype=np.float64)))
 
 
 def _mark_k_max(axes: Axes, k_max: float, interval: Mapping[str, Any] | None) -> None:
@@ -164,7 +192,7 @@ def _open_ends(interval: Mapping[str, Any]) -> list[str]:
     return [said] if names else []
 
 
-def _searched(n_0: npt.NDArray[np.float64], bounds: Mapping[str, float]) -> str:
+def _searched(n_0: Array, bounds: Mapping[str, float]) -> str:
     said = f"N_0 was searched from {said_size(n_0[0])} to {said_size(n_0[-1])}"
     beyond = [name for name in _SIDES.values() if name not in bounds]
     lies = "the bounds lie" if len(beyond) == 2 else f"the {''.join(beyond)} bound lies"

@@ -136,10 +136,16 @@ def log_axis(
         axis.set_major_locator(LogLocator(numticks=12))
         axis.set_minor_locator(LogLocator(subs=tuple(range(2, 10)), numticks=12))
     if human:
-        axis.set_major_formatter(FuncFormatter(lambda value, _: human_count(value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _human(value)))
     elif math.log10(high / low) < 2:
         axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _human(value: float) -> str:
+    """Write a number of a tick as a count with a unit, in as many digits as it has."""
+    number, _, unit = human_count(value, 3).partition(" ")
+    return f"{float(number):g} {unit}".rstrip()
 
 
 def _plain(value: float) -> str:

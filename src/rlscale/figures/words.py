@@ -46,6 +46,11 @@ def in_words(text: str) -> str:
     return re.sub(r"(?<=[a-z]{2})_(?=[a-z]{2})", " ", text)
 
 
+def fit_notes(fit: Mapping[str, Any]) -> list[str]:
+    """Return a fit's notes as sentences."""
+    return [f"{_begin(note).removesuffix('.')}." for note in fit["notes"]]
+
+
 def interval_notes(fit: Mapping[str, Any]) -> list[str]:
     """Return what a reader must know of a fit's intervals, and the verdict on saturation; none of what is not there."""
     said = []
@@ -60,4 +65,5 @@ def interval_notes(fit: Mapping[str, Any]) -> list[str]:
 
 
 def _begin(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+    """Begin a sentence with a capital, unless it begins with a symbol such as ``k`` or ``n_0``."""
+    return sentence[:1].upper() + sentence[1:] if sentence[:2].isalpha() else sentence

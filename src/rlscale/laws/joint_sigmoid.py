@@ -68,7 +68,7 @@ class JointSigmoid(SurfaceLaw):
             (2.0, middle, middle, -0.3),
             (1.0, high, high, -5.0),
             (0.5, high + 1.0, middle, -0.3),
-            (2.0, -0.5, -0.5, -0.3),
+            (2.0, 0.0, 0.0, -0.3),
         )
         rows = ((1.0, *places, -0.3), *spread)
         return np.array([(np.log(steep), small, large, 0.0, ratio) for steep, small, large, ratio in rows])

@@ -6,9 +6,10 @@ So the level E(N) = a + c · k(N) is smooth in log N and has no shape of its own
 counts, 10^a the loss there. Source of the slope: Tan et al., arXiv 2509.25300, equations 1 and 2. The level is chosen
 here, by leaving out each published base size up to 32B in turn (the 72B points had no say). RMSE of the loss over the
 six left-out sizes, for compute and samples: 0.024 and 0.022 fitted on log loss, 0.026 and 0.024 on linear loss. With a
-term b · log10 N as well 0.028, 0.035, 0.027 and 0.030, with it in place of c · k(N) at least 0.059, and with a square
-of log10 N besides at least 0.045. What that score hides: far from few sizes the form is weak. From the four sizes up
-to 7B it misses 14B by 0.08 to 0.10, the form with both terms by 0.02 to 0.03.
+term b · log10 N as well it is 0.026 to 0.028, with that in place of c · k(N) 0.038 to 0.058, with a square of log10 N
+besides 0.031 to 0.082. What that score hides: the form is weak where n_0 is not yet seen. From the four sizes up to 7B
+it misses 14B by 0.08 to 0.10, the form with b · log10 N as well by 0.02; from the five up to 14B it misses 32B by 0.02
+to 0.03, the other by 0.04.
 """
 
 import numpy as np

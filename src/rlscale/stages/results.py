@@ -4,7 +4,7 @@ Each reads its inputs, calls the science and writes the outputs with their recor
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -165,27 +165,16 @@ def findings(study: str) -> None:
 
 def figure(study: str, name: str) -> None:
     """Draw one figure, as SVG and PNG; it carries the digest of what it was derived from."""
-    import pandas as pd
-
     from rlscale.canonical import digest
-    from rlscale.curves import law_points
-    from rlscale.figures import factor, loss_against_x, render, reuse, slope
+    from rlscale.figures import render
     from rlscale.provenance import STAGE_VERSION, describe
 
     paths = StudyPaths(study)
     spec_path = paths.spec("figures", name)
     with logged_job(f"figure {name}", paths.log("figure", name)) as started:
         spec = read_json(spec_path)
-        inputs = [spec_path, paths.curves, paths.fit]
-        table, fits = pd.read_parquet(paths.curves), read_json(paths.fit)["fits"]
-        in_law = law_points(table, block=spec["block"], first_step=0)
-        draw: dict[str, Callable[[], Any]] = {
-            "loss": lambda: loss_against_x(in_law, fits[spec["fit"]], spec["x"], first_step=spec["first_step"]),
-            "slope": lambda: slope(fits[spec["fit"]]),
-            "reuse": lambda: reuse(table),
-            "factor": lambda: factor(table, spec["factor"]),
-        }
-        drawn = draw[spec["kind"]]()
+        drawn, sources = _draw(spec, paths)
+        inputs = [spec_path, *sources]
         derivation = digest([STAGE_VERSION["figure"], *(describe(path)["sha256"] for path in inputs)])
         metadata = {"Title": f"{study}: {name}", "Identifier": f"rlscale:{derivation}"}
         outputs = [paths.figure(name, suffix) for suffix in ("svg", "png")]
@@ -199,3 +188,30 @@ def figure(study: str, name: str) -> None:
             started=started,
             facts={"derivation": derivation},
         )
+
+
+def _draw(spec: Mapping[str, Any], paths: StudyPaths) -> tuple[Any, list[Path]]:
+    """Return a figure and the files that it was drawn from."""
+    import pandas as pd
+
+    from rlscale import figures
+    from rlscale.curves import law_points
+
+    def loss() -> Any:
+        points = law_points(pd.read_parquet(paths.curves), block=spec["block"], first_step=0)
+        return figures.loss_against_x(points, fit(), spec["x"], first_step=spec["first_step"])
+
+    def fit() -> Any:
+        return read_json(paths.fit)["fits"][spec["fit"]]
+
+    kinds: dict[str, tuple[Callable[[], Any], list[Path]]] = {
+        "loss": (loss, [paths.curves, paths.fit]),
+        "slope": (lambda: figures.slope(fit()), [paths.fit]),
+        "profile": (lambda: figures.profile(fit()), [paths.fit]),
+        "forecast": (lambda: figures.forecast(read_json(paths.forecasts)[spec["x"]]), [paths.forecasts]),
+        "tournament": (lambda: figures.tournament(read_json(paths.comparison), spec["x"]), [paths.comparison]),
+        "reuse": (lambda: figures.reuse(pd.read_parquet(paths.curves)), [paths.curves]),
+        "factor": (lambda: figures.factor(pd.read_parquet(paths.curves), spec["factor"]), [paths.curves]),
+    }
+    draw, sources = kinds[spec["kind"]]
+    return draw(), sources
