@@ -19,22 +19,6 @@ POINTS = "config/data/tan2025_base_curves.csv"
 HEAVY = ("torch", "transformers", "vllm", "openrlhf", "ray")
 
 
-@pytest.fixture(autouse=True)
-def _in_the_repository(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(ROOT)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    def run_cli(*argv: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            cli.main(list(argv))
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out, captured.err
-
-    return run_cli
-
-
 @pytest.fixture
 def in_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder that has the configuration but no results."""

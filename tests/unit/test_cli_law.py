@@ -8,29 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rlscale import cli
 from rlscale.fitting.law_fits import LAWS
 from rlscale.simulation import Design, simulate_points
 
 ROOT = Path(__file__).parents[2]
 POINTS = "config/data/tan2025_base_curves.csv"
 UP_TO_32B = ("--max-params", "3.3e10")
-
-
-@pytest.fixture(autouse=True)
-def _in_the_repository(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(ROOT)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    def run_cli(*argv: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            cli.main(list(argv))
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out, captured.err
-
-    return run_cli
 
 
 @pytest.fixture

@@ -413,7 +413,7 @@ def test_ticks_that_are_close_stay_apart_in_words(fit: Json) -> None:
 
 def test_large_numbers_are_powers_of_ten(forecasts: list[Json]) -> None:
     (row,) = (row for row in forecasts if row["law"] == LAW and row["target_params"] == 72e9)
-    late = {name: values[50:] if isinstance(values, list) else values for name, values in row["hidden"].items()}
+    late = {name: values[20:] if isinstance(values, list) else values for name, values in row["hidden"].items()}
     late["bands"] = {}
     axes = figures.forecast([row | {"hidden": late, "seen": {name: [] for name in row["seen"]}}]).axes[0]
     labels = [label.get_text() for label in axes.get_xticklabels()]
