@@ -243,32 +243,31 @@ def try_intervals(truth: Truth, loss: Loss, index: int) -> Outcome:
     tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     bounds = LAW.parameters(truth.design.sizes)[1]
     k_max, n_0 = np.quantile(found.scale, tails), np.quantile(LAW.natural(found.shape), tails)
-    is_open = (n_0[0] <= bounds.lower * 1.001, n_0[1] >= bounds.upper * 0.999)
+    n_0 = np.where([n_0[0] <= bounds.lower * 1.001, n_0[1] >= bounds.upper * 0.999], [-np.inf, np.inf], n_0)
+    k_max[1] = np.inf if np.isinf(n_0[1]) else k_max[1]
     k_low, k_high = np.quantile(found.slopes, tails, axis=0)
     if index == 0:
-        check_ends(fit, (k_max, n_0, is_open))
+        check_ends(fit, k_max, n_0)
     limits = np.quantile(found.excess, LEVEL, axis=0)
-    of_n_0 = excess_at(fit, "shape", np.log([truth.n_0, bounds.lower, bounds.upper])) <= limits[1]
+    of_k_max = excess_at(fit, "scale", np.array([truth.k_max]))[0] <= limits[0]
+    of_n_0, *is_open = excess_at(fit, "shape", np.log([truth.n_0, bounds.lower, bounds.upper])) <= limits[1]
     return Outcome(
         k_max_bootstrap=bool(k_max[0] <= truth.k_max <= k_max[1]),
-        k_max_profile=bool(excess_at(fit, "scale", np.array([truth.k_max]))[0] <= limits[0]),
-        n_0_bootstrap=bool((is_open[0] or n_0[0] <= truth.n_0) and (is_open[1] or truth.n_0 <= n_0[1])),
-        n_0_profile=bool(of_n_0[0]),
-        open_bootstrap=any(is_open),
-        open_profile=bool(of_n_0[1:].any()),
+        k_max_profile=bool(of_k_max or (is_open[1] and truth.k_max > fit.best.scale[0])),
+        n_0_bootstrap=bool(n_0[0] <= truth.n_0 <= n_0[1]),
+        n_0_profile=bool(of_n_0),
+        open_bootstrap=bool(np.isinf(n_0).any()),
+        open_profile=any(is_open),
         forecast=try_forecast(points, loss),
         k=tuple(((k_low <= truth.design.slopes) & (truth.design.slopes <= k_high)).tolist()),
     )
 
 
-def check_ends(fit: SlopeFit, ends: tuple[Array, Array, tuple[bool, bool]]) -> None:
+def check_ends(fit: SlopeFit, k_max: Array, n_0: Array) -> None:
     """Assert that the quantiles here are those of `make_intervals`, which would draw the replicates again."""
     made = make_intervals(fit, "bootstrap", level=LEVEL, draws=DRAWS, seed=0)
-    k_max, n_0, is_open = ends
-    assert (made.k_max.low, made.k_max.high) == tuple(k_max)
-    assert (made.n_0.low, made.n_0.high) == tuple(
-        None if opened else end for opened, end in zip(is_open, n_0, strict=True)
-    )
+    for interval, ends in ((made.k_max, k_max), (made.n_0, n_0)):
+        assert [interval.low, interval.high] == [end if np.isfinite(end) else None for end in ends]
 
 
 def try_forecast(points: pd.DataFrame, loss: Loss) -> bool:

@@ -20,7 +20,7 @@ Indices = npt.NDArray[np.intp]
 
 _RIDGE = 1e-13  # against singular systems, relative to the diagonal
 _DAMPING = (1e-12, 1e-3, 1e10)  # least, first, and where no step goes downhill any more
-_PIVOTS = 8
+_PIVOTS = 8  # changes of the active set before it is taken to go round in circles
 _SHIFT = 1e-4  # of a coordinate, for the curvature by differences: its error is about the shift squared
 
 
@@ -138,10 +138,10 @@ def solve_within(squares: Array, products: Array, damping: Array, room: Bounds) 
     diagonal = np.einsum("rii->ri", squares)
     bend = squares.copy()
     np.einsum("rii->ri", bend)[...] += diagonal * (damping[:, None] + _RIDGE) + (diagonal == 0)
-    low, high = (room.lower >= 0) & (products <= 0), (room.upper <= 0) & (products >= 0)
-    fixed = room.lower >= room.upper
+    loose = room.lower < room.upper
+    low, high = loose & (room.lower >= 0) & (products <= 0), loose & (room.upper <= 0) & (products >= 0)
     for _ in range(_PIVOTS):
-        held = low | high | fixed
+        held = low | high | ~loose
         if not held.any():
             step, push = _solved(bend, products), products
         else:
@@ -151,8 +151,8 @@ def solve_within(squares: Array, products: Array, damping: Array, room: Bounds) 
             step = np.where(free, _solved(system, np.where(free, rest, 0.0)), bound)
             push = products - np.matmul(bend, step[:, :, None])[:, :, 0]
         before = low, high
-        low = (step < room.lower) | (low & (push <= 0))
-        high = (step > room.upper) | (high & (push >= 0))
+        low = loose & ((step < room.lower) | (low & (push <= 0)))
+        high = loose & ((step > room.upper) | (high & (push >= 0)))
         changed = ((low != before[0]) | (high != before[1])).any(axis=1)
         if not changed.any():
             return step
@@ -161,15 +161,15 @@ def solve_within(squares: Array, products: Array, damping: Array, room: Bounds) 
     return step
 
 
-def _bounded(bend, products, lower, upper):
-    COUNT[0] += 1
-    values, vectors = np.linalg.eigh(bend)
+def _bounded(bend: Array, products: Array, lower: Array, upper: Array) -> Array:
+    """Minimise ½ s'Hs - g's within bounds for one row, as bounded least squares with a root of H."""
+    values, directions = np.linalg.eigh(bend)
     root = np.sqrt(np.maximum(values, _RIDGE * values[-1]))
     free, step = lower < upper, np.zeros_like(products)
-    step[free] = lsq_linear((vectors * root).T[:, free], vectors.T @ products / root, (lower[free], upper[free]), method="bvls").x
+    matrix, target = (directions * root).T[:, free], directions.T @ products / root
+    step[free] = lsq_linear(matrix, target, (lower[free], upper[free]), method="bvls").x
     return step
 
-COUNT=[0]
 
 def normal_equations(rates: Array, residuals: Array) -> tuple[Array, Array]:
     """Return the squares, (rows, d, d), and the products, (rows, d), of rates and residuals."""

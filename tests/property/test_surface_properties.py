@@ -225,10 +225,13 @@ def test_the_step_within_bounds_is_that_of_bounded_least_squares(seed: int, d: i
     choices = generator.integers(0, 3, (2, 3, d))
     lower = np.where(choices[0] == 0, 0.0, -generator.uniform(0, 1, (3, d)))
     upper = np.where(choices[1] == 0, np.inf, generator.uniform(1e-3, 1, (3, d)))
+    lower[:, 1:2] = upper[:, 1:2] = 0.0  # a coordinate that is given
     squares, products = np.einsum("rpi,rpj->rij", matrix, matrix), np.einsum("rpi,rp->ri", matrix, target)
     step = solve_within(squares, products, np.zeros(3), Bounds(lower, upper))
     for row in range(3):
         assert np.all((step[row] >= lower[row]) & (step[row] <= upper[row]))
-        other = lsq_linear(matrix[row], target[row], (lower[row], upper[row]), method="bvls", tol=1e-14)
+        loose = lower[row] < upper[row]
+        within = (lower[row][loose], upper[row][loose])
+        other = lsq_linear(matrix[row][:, loose], target[row], within, method="bvls", tol=1e-14)
         reached = np.sum((matrix[row] @ step[row] - target[row]) ** 2)
         assert reached <= 2 * other.cost * (1 + 1e-8) + 1e-12

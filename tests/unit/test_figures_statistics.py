@@ -144,7 +144,7 @@ def test_slope_says_the_intervals_and_the_verdict(published_fit: Json) -> None:
     assert rf"$K_{{\max}}$ = 0.152 [{intervals['k_max']['low']:#.3g}, {intervals['k_max']['high']:#.3g}], 90 %" in said
     flat = " ".join(said.split())
     assert f"Verdict on saturation: {published_fit['saturation']['verdict']}. Held-out error" in flat
-    assert "of k by bootstrap (200 replicates). Each size has one run, so the law's own misfit counts as" in flat
+    assert "Intervals of K_max and N_0 by profile, of k by bootstrap (200 replicates). Each size has one run," in flat
     assert_readable(figure)
 
 
@@ -295,7 +295,7 @@ def test_the_dashed_line_is_the_best_naive_rule(forecasts: list[Json]) -> None:
         )
         assert line.is_dashed()
         assert sorted(drawn(line)[1]) == sorted(best["hidden"]["predicted_test_loss"])
-    without = figures.forecast([row for row in forecasts if row["role"] == "law"])
+    without = figures.forecast([row for row in forecasts if row["law"] == LAW and row["target_params"] == 72e9])
     assert "naive" not in words(without)
 
 
@@ -398,6 +398,12 @@ def test_the_winner_declared_beforehand_is_named_with_what_became_of_it(tourname
 def test_a_tournament_by_another_x_is_refused(tournament_json: Json) -> None:
     with pytest.raises(UserError, match="figure tournament: the tournament ranks nothing by samples"):
         figures.tournament(tournament_json, "samples")
+
+
+def test_a_forecast_without_error_is_said(tournament_json: Json) -> None:
+    first, *rest = tournament_json["ranking"]
+    exact = figures.tournament(tournament_json | {"ranking": [first | {"rmse_test_loss": 0.0}, *rest]})
+    assert "Without error, so not on a logarithmic axis: 1 dot." in words(exact)
 
 
 # --- words and bytes

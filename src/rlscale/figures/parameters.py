@@ -29,8 +29,8 @@ _HIGHEST = 4.0  # thresholds of rise that the profile is drawn up to
 def slope(fit: Mapping[str, Any], missing: Sequence[str] = ()) -> Figure:
     """Draw the slope k against model size N: each size's own slope with its standard error, and K_max/(1 + N_0/N).
 
-    Where the fit has intervals, those of the law's k at the fitted sizes are a band from the smallest to the largest,
-    straight in log N between them, and those of K_max and N_0 are written beside them.
+    Where the fit has intervals, those of the law's k are a band from the smallest fitted size to the largest, and those
+    of K_max and N_0 are written beside them.
 
     Args:
         fit: a fit as its JSON: k_free and k_free_se by size, k_max, n_0, intervals, saturation.
@@ -89,24 +89,11 @@ def profile(fit: Mapping[str, Any]) -> Figure:
     if not found["profile"]["threshold"] > 0:
         raise UserError("figure profile: the points lie on the law exactly, so the profile allows no rise to draw")
     interval, n_0 = found["n_0"], np.array(found["profile"]["n_0"])
-    points, line = _profile_line(found["profile"], interval)
-
     figure = new_figure(3.6)
     axes = figure.add_subplot(xlabel=r"Model size $N_0$ of half the largest slope (parameters)")
     axes.set_ylabel("Rise of the sum of squares,\nin thresholds")
-    shown = line[0, line[1] <= _HIGHEST]
-    margin = 0.15 * math.log10(shown[-1] / shown[0])
-    drawn = np.clip([shown[0] / 10**margin, shown[-1] * 10**margin], n_0[0], n_0[-1])
-    log_axis(axes, "x", drawn, human=True, apart=0.08)
-    axes.set_ylim(0, min(_HIGHEST, 1.15 * max(line[1].max(), 1.2)))
-    bounds = {name: bound for name, bound in zip(_SIDES.values(), n_0[[0, -1]], strict=True) if bound in drawn}
-    ends = [
-        bound if interval[side] is None else interval[side] for side, bound in zip(_SIDES, n_0[[0, -1]], strict=True)
-    ]
-    axes.axvspan(*ends, color=ACCENT, alpha=0.16, lw=0, gid="interval", label=f"{percent(interval['level'])} interval")
-    axes.plot(*line, color=_LAW_COLOUR, lw=1.4, gid="profile", label="profile")
-    axes.plot(*points, color=_LAW_COLOUR, ls="", marker=".", ms=4, gid="profile-points")
-    axes.axhline(1.0, color=FAINT, lw=0.9, ls="--", gid="threshold", label="threshold")
+    drawn = _draw_profile(axes, found["profile"], interval)
+    bounds = {side: bound for side, bound in zip(_SIDES, n_0[[0, -1]], strict=True) if bound in drawn}
     for bound in bounds.values():
         axes.axvline(bound, color=_LAW_COLOUR, lw=1.6, gid="bound", label="bound of the search")
     title = None
@@ -116,6 +103,23 @@ def profile(fit: Mapping[str, Any]) -> Figure:
     named = {str(handle.get_label()): handle for handle in axes.get_legend_handles_labels()[0]}
     figure.legend(handles=[*named.values()], loc="outside upper center", ncols=len(named), title=title)
     return finish(figure, [*_open_ends(interval), _searched(n_0, bounds), *fit_notes(fit), *interval_notes(fit)])
+
+
+def _draw_profile(axes: Axes, found: Mapping[str, Any], interval: Mapping[str, Any]) -> Array:
+    """Draw the profile where it is low, the threshold and the interval; return the least and largest N_0 drawn."""
+    points, line = _profile_line(found, interval)
+    searched = points[0, [0, -1]]
+    near = line[0, line[1] <= _HIGHEST]
+    margin = (near[-1] / near[0]) ** 0.15
+    drawn = np.clip([near[0] / margin, near[-1] * margin], *searched)
+    log_axis(axes, "x", drawn, human=True, apart=0.08)
+    axes.set_ylim(0, min(_HIGHEST, 1.15 * max(line[1].max(), 1.2)))
+    ends = [bound if interval[side] is None else interval[side] for side, bound in zip(_SIDES, searched, strict=True)]
+    axes.axvspan(*ends, color=ACCENT, alpha=0.16, lw=0, gid="interval", label=f"{percent(interval['level'])} interval")
+    axes.plot(*line, color=_LAW_COLOUR, lw=1.4, gid="profile", label="profile")
+    axes.plot(*points, color=_LAW_COLOUR, ls="", marker=".", ms=4, gid="profile-points")
+    axes.axhline(1.0, color=FAINT, lw=0.9, ls="--", gid="threshold", label="threshold")
+    return np.asarray(drawn)
 
 
 def _profile_line(found: Mapping[str, Any], interval: Mapping[str, Any]) -> tuple[Array, Array]:
@@ -194,7 +198,7 @@ def _open_ends(interval: Mapping[str, Any]) -> list[str]:
 
 def _searched(n_0: Array, bounds: Mapping[str, float]) -> str:
     said = f"N_0 was searched from {said_size(n_0[0])} to {said_size(n_0[-1])}"
-    beyond = [name for name in _SIDES.values() if name not in bounds]
+    beyond = [name for side, name in _SIDES.items() if side not in bounds]
     lies = "the bounds lie" if len(beyond) == 2 else f"the {''.join(beyond)} bound lies"
     return f"{said}; {lies} beyond the axis." if beyond else f"{said}."
 

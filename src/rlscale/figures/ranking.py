@@ -28,7 +28,7 @@ _SPREAD = 0.56  # of the classes of a row, in rows
 
 @styled
 def tournament(found: Mapping[str, Any], x: str = "compute") -> Figure:
-    """Draw the error of every law and naive rule under every protocol, both out of sample.
+    """Draw the out-of-sample error of every law and naive rule under every protocol.
 
     A row is a law, black, or a naive rule, grey; the rows are in order of the setting that winners are declared on
     (early-size trained on smaller sizes) or, where it ranks none, of the first that ranks any. A dot is the root mean
@@ -39,11 +39,12 @@ def tournament(found: Mapping[str, Any], x: str = "compute") -> Figure:
         x: the predictor.
 
     Raises:
-        UserError: nothing is ranked on ``x``.
+        UserError: nothing is ranked on ``x`` with an error above 0.
     """
-    ranked = [row for row in found["ranking"] if row["x"] == x and row["rank"] is not None]
+    of_x = [row for row in found["ranking"] if row["x"] == x and row["rank"] is not None]
+    ranked = [row for row in of_x if row["rmse_test_loss"] > 0]
     if not ranked:
-        raise UserError(f"figure tournament: the tournament ranks nothing by {x}")
+        raise UserError(f"figure tournament: the tournament ranks nothing by {x} that has an error")
     leading = _leading(ranked)
     laws = list(dict.fromkeys(row["law"] for row in [*leading, *ranked]))
     protocols = [protocol for protocol in _TITLES if any(row["protocol"] == protocol for row in ranked)]
@@ -63,7 +64,9 @@ def tournament(found: Mapping[str, Any], x: str = "compute") -> Figure:
     panels[0].set_ylim(len(laws) - 0.4, -0.6)
     _explain(figure, looks)
     order = f"In order of {leading[0]['protocol']}, {looks[_class(leading[0])][0]}."
-    return finish(figure, [f"{order} {_undrawn(found, x, laws)}", *_winners(found, x)])
+    exact = len(of_x) - len(ranked)
+    said = [f"Without error, so not on a logarithmic axis: {exact} dot{'s' if exact > 1 else ''}."] if exact else []
+    return finish(figure, [f"{order} {_undrawn(found, x, laws)}", *said, *_winners(found, x)])
 
 
 def _leading(ranked: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

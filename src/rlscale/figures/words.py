@@ -56,8 +56,8 @@ def interval_notes(fit: Mapping[str, Any]) -> list[str]:
     said = []
     if fit["intervals"] is not None:
         found = fit["intervals"]
-        made = f"of K_max and N_0 by {found['method']}, of k by bootstrap ({found['draws']} replicates)"
-        said.append(". ".join([f"Intervals: {made}", *map(_begin, found["notes"])]) + ".")
+        made = "by bootstrap" if found["method"] == "bootstrap" else "of K_max and N_0 by profile, of k by bootstrap"
+        said.append(". ".join([f"Intervals {made} ({found['draws']} replicates)", *map(_begin, found["notes"])]) + ".")
     if fit["saturation"] is not None:
         verdict = fit["saturation"]
         said.append(f"Verdict on saturation: {verdict['verdict']}. {_begin(in_words(verdict['reason']))}.")
