@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
 from rlscale.curve_points import Curves, arrange
+from rlscale.fitting.marquardt import Bounds, solve_within
+from rlscale.fitting.surface import SURFACE_LAWS, fit_surface
+from rlscale.fitting.surface_fit import SurfaceFit
 from rlscale.laws import Target
-from rlscale.marquardt import Bounds, solve_within
-from rlscale.surface import SURFACE_LAWS, fit_surface
-from rlscale.surface_fit import SurfaceFit
 
 Array = npt.NDArray[np.float64]
 

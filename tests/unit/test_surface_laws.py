@@ -14,10 +14,10 @@ from scipy.optimize import least_squares
 
 from rlscale.curve_points import Curves, arrange, select_points
 from rlscale.errors import UserError
+from rlscale.fitting.surface import SURFACE_LAWS, fit_surface
+from rlscale.fitting.surface_fit import SurfaceFit
 from rlscale.laws import Target
 from rlscale.points import read_points
-from rlscale.surface import SURFACE_LAWS, fit_surface
-from rlscale.surface_fit import SurfaceFit
 
 DATA = Path(__file__).parents[2] / "config" / "data"
 SIZES = (1_000, 4_000, 16_000, 64_000, 256_000)

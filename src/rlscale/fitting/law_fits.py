@@ -8,9 +8,9 @@ from rlscale.curve_points import Curves
 from rlscale.errors import UserError
 from rlscale.fitting.loss_spaces import Loss
 from rlscale.fitting.slope_fits import SlopeLawName, fit_slopes
+from rlscale.fitting.surface import SURFACE_LAWS, fit_surface
 from rlscale.laws import Fitted
 from rlscale.laws.surface_law import SurfaceLaw
-from rlscale.surface import SURFACE_LAWS, fit_surface
 
 Fitter = Callable[[Curves, Loss], Fitted]
 

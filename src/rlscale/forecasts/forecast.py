@@ -1,7 +1,7 @@
 """Forecasts of sealed curves by fitted laws and by naive rules, with bands and scores.
 
-Every number says under which protocol it was made (`rlscale.forecasts.protocols`). A law that has nothing to say about a curve is
-kept in the results with the reason.
+Every number says under which protocol it was made (`rlscale.forecasts.protocols`). A law that has nothing to say about
+a curve is kept in the results with the reason.
 """
 
 from collections.abc import Mapping, Sequence

@@ -103,7 +103,7 @@ def _drawn_forecasts(points: Any, x: Any, loss: Any) -> list[dict[str, Any]]:
     laws = {name: LAWS[name] for name in ("saturating_slope",)}
     try:
         made = run_forecasts(points, protocol="early-size", laws=laws, x=x, loss=loss, training="smaller")
-    except UserError:
+    except UserError:  # too few sizes
         made = run_forecasts(points, protocol="early-time", laws=laws, x=x, loss=loss)
     return [forecast.to_json() for forecast in made]
 

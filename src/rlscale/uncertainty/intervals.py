@@ -158,5 +158,6 @@ def _notes(fit: SlopeFit, noise: Noise, found: Draws) -> list[str]:
         notes.append("each size has one run, so the law's own misfit counts as scatter between runs")
     at_bound = np.mean(found.shape >= fit.law.coordinate(fit.best.parameters[1].upper) - 1e-9)
     if at_bound > 0:
-        notes.append(f"{at_bound:.0%} of the replicates see no saturation (n_0 at its upper bound)")
+        share = f"{at_bound:.0%}" if at_bound >= 0.01 else "fewer than 1%"
+        notes.append(f"{share} of the replicates see no saturation (n_0 at its upper bound)")
     return notes

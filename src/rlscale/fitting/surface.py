@@ -11,17 +11,9 @@ import numpy as np
 from rlscale.curve_points import Curves
 from rlscale.errors import UserError
 from rlscale.fitting.goodness import goodness
-from rlscale.laws import Array, Parameter
-from rlscale.laws.additive import Additive
-from rlscale.laws.base_level import BaseLevel
-from rlscale.laws.decomposition import Decomposition
-from rlscale.laws.joint_sigmoid import JointSigmoid
-from rlscale.laws.sigmoid import Sigmoid
-from rlscale.laws.smooth_level import SmoothLevel
-from rlscale.laws.surface_law import Frame, SurfaceLaw
-from rlscale.marquardt import Bounds, Indices, Minima, descend
-from rlscale.surface_fit import Surface, SurfaceFit
-from rlscale.surface_residuals import (
+from rlscale.fitting.marquardt import Bounds, Indices, Minima, descend
+from rlscale.fitting.surface_fit import Surface, SurfaceFit
+from rlscale.fitting.surface_residuals import (
     Loss,
     Points,
     SurfaceResiduals,
@@ -30,6 +22,14 @@ from rlscale.surface_residuals import (
     pieces_of,
     points_of,
 )
+from rlscale.laws import Array, Parameter
+from rlscale.laws.additive import Additive
+from rlscale.laws.base_level import BaseLevel
+from rlscale.laws.decomposition import Decomposition
+from rlscale.laws.joint_sigmoid import JointSigmoid
+from rlscale.laws.sigmoid import Sigmoid
+from rlscale.laws.smooth_level import SmoothLevel
+from rlscale.laws.surface_law import Frame, SurfaceLaw
 
 SURFACE_LAWS: dict[str, SurfaceLaw] = {
     law.name: law for law in (BaseLevel(), SmoothLevel(), Sigmoid(), JointSigmoid(), Additive(), Decomposition())

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from rlscale.curve_points import Curves
+from rlscale.fitting.marquardt import Bounds, Flags, Indices, State, normal_equations, solve_within
 from rlscale.laws import Array
 from rlscale.laws.surface_law import LEAST_LOSS, LN10, Frame, Sites, SurfaceLaw
-from rlscale.marquardt import Bounds, Flags, Indices, State, normal_equations, solve_within
 
 Loss = Literal["linear", "log"]
 
