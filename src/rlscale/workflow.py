@@ -158,10 +158,10 @@ class OpenStudy:
                 figures[f"profile_{x}"] = {"kind": "profile", "fit": f"{x}_{law.loss[0]}"}
         runs = self._runs().values()
         if _varies_alone(runs, "tau"):
-            figures["reuse"] = {"kind": "reuse", **common}
+            figures["reuse"] = {"kind": "reuse"}
         for name in FACTORS:
             if _varies_alone(runs, name):
-                figures[name] = {"kind": "factor", "factor": name, **common}
+                figures[name] = {"kind": "factor", "factor": name}
         return figures
 
     def _block(self) -> str | None:

@@ -14,10 +14,12 @@ from tests.workflow.clone import Change, Clone, files_below, job_counts, steps_t
 pytestmark = pytest.mark.slow
 
 RUNS = 6
-FIGURES = {"figure_loss": 1, "figure_slope": 1, "figure_reuse": 1, "figure_factor": 2}
+OF_LAW = {"figure_loss": 1, "figure_slope": 1, "figure_profile": 1, "figure_forecast": 1, "figure_tournament": 1}
+OF_FACTORS = {"figure_reuse": 1, "figure_factor": 2}
+FIGURES = OF_LAW | OF_FACTORS
 RESULTS = {"compare": 1, "sensitivity": 1, "findings": 1}
-LAW = {"law": 1, **RESULTS, **FIGURES}
-CURVES = {"curves": 1, **LAW}
+LAW = {"law": 1, **RESULTS, **OF_LAW}
+CURVES = {"curves": 1, **LAW, **OF_FACTORS}
 
 
 def train_q5k_faster(study: dict[str, Any]) -> None:

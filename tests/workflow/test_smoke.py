@@ -15,7 +15,10 @@ from tests.workflow.clone import Clone, files_below, steps_table
 
 pytestmark = pytest.mark.slow
 
-FIGURES = ("loss_compute", "slope_compute", "reuse", "reward_accuracy", "variant")
+FIGURES = (
+    *("loss_compute", "slope_compute", "profile_compute", "forecast_compute", "tournament_compute"),
+    *("reuse", "reward_accuracy", "variant"),
+)
 RUNS = (
     "q12k_base_b0_s0",
     "q3k_base_acc075_b0_s0",
