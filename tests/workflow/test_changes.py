@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from rlscale.provenance import STAGE_VERSION
 from tests.workflow.clone import Change, Clone, files_below, job_counts, steps_table, times_below
 
 pytestmark = pytest.mark.slow
@@ -115,7 +116,8 @@ def test_later_stages_run_without_training(smoke: Clone, change: Change, expecte
 
 
 def test_a_stage_of_a_new_version_runs_again(smoke: Clone) -> None:
-    smoke.replace("src/rlscale/provenance.py", '"grade": 1', '"grade": 2')
+    version = STAGE_VERSION["grade"]
+    smoke.replace("src/rlscale/provenance.py", f'"grade": {version}', f'"grade": {version + 1}')
     assert smoke.planned("smoke") == {"grade": RUNS, **CURVES}
 
 
