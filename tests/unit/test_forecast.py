@@ -447,3 +447,16 @@ def test_too_few_sizes_are_refused() -> None:
     points = table()
     with pytest.raises(UserError, match="no size can be sealed: at least 3 other sizes are needed to train on"):
         run_forecasts(points[points["params"] <= 16_000], protocol="early-size", laws=SLOPES, x="samples", loss="log")
+
+
+@pytest.mark.parametrize("x", ["compute", "samples"])
+@pytest.mark.parametrize("training", ["others", "smaller"])
+def test_bands_hold_most_points_of_the_published_sizes(published: pd.DataFrame, x: Any, training: Any) -> None:
+    """Bands of 90 % of the saturating slope, over each size up to 32B sealed in turn: at least 80 % of the points."""
+    points = published[published["params"] <= 3.3e10]
+    laws = {"saturating_slope": LAWS["saturating_slope"]}
+    made = run_forecasts(points, protocol="early-size", laws=laws, x=x, loss="linear", training=training)
+    scores = [one.scores for one in made if one.role == "law" and one.scores is not None]
+    assert len(scores) == (6 if training == "others" else 3)
+    held = sum(one.coverage[0.9] * one.points for one in scores)
+    assert held / sum(one.points for one in scores) >= 0.8
