@@ -27,8 +27,17 @@ def test_published_fits_what_the_paper_does(clone: Clone) -> None:
     assert law["samples_linear"]["k_max"] == pytest.approx(0.1631, abs=0.0003)
     assert law["samples_linear"]["n_0"] == pytest.approx(16.95e9, abs=0.10e9)
     figures = files_below(clone / "results/published/figures", "*.[sp][vn]g")
-    names = ("loss_compute", "loss_samples", "slope_compute", "slope_samples")
-    assert set(figures) == {f"{name}.{suffix}" for name in names for suffix in ("svg", "png")}
+    kinds, axes = ("loss", "slope", "profile", "forecast", "tournament"), ("compute", "samples")
+    names = {f"{kind}_{x}.{suffix}" for kind in kinds for x in axes for suffix in ("svg", "png")}
+    assert set(figures) == names
+    assert law["compute_linear"]["saturation"]["verdict"] == "not identified"
+    claims = json.loads((clone / "results/published/law/findings.json").read_text())["findings"]
+    assert {one["id"]: one["verdict"] for one in claims}["compute_efficiency"] == "supported"
+    winner = json.loads((clone / "results/published/law/compare.json").read_text())["winners"][0]
+    assert (winner["target_params"], winner["chosen_on_params"]) == (
+        72_000_000_000,
+        [7 * 10**9, 14 * 10**9, 32 * 10**9],
+    )
     assert min(map(len, figures.values())) > 5000
     assert len(read_points(clone / "results/published/tables/curves.csv")) == len(points)
 
