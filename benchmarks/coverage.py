@@ -4,7 +4,7 @@ Designs and seeds stand below, fixed before any result was seen; every simulatio
 covers where the truth is not worse than its threshold, which needs no search for ends. The forecast: the largest size
 is sealed but for the first points of one run, and the band at that run's last step is to hold the observed loss.
 
-Run: python benchmarks/coverage.py     (half an hour; writes coverage.md beside this file)
+Run: python benchmarks/coverage.py     (an hour; writes coverage.md beside this file)
      python benchmarks/coverage.py N   (at most N simulations each; prints the tables only)
 """
 
