@@ -161,7 +161,7 @@ REPORT = """# Coverage of the intervals and shares of the verdicts
 
 Made by `python benchmarks/coverage.py` on {made}. Numbers are percent of all simulations of a row,
 ± their Monte-Carlo standard error; simulation i draws from `numpy.random.default_rng([{seed}, i])`.
-Designs and seeds were fixed before any result was seen.
+Designs and seeds were fixed before any result was seen; the forecast's band was mended once after that (`LOG.md`).
 
 ## 90 % intervals
 

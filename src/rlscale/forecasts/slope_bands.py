@@ -71,8 +71,9 @@ def _scatter(fit: SlopeFit, noise: Noise, points: int, draws: int, generator: np
     curves, in_linear = apart.curves, isinstance(apart, LinearSpace)
     value = rest.observed - rest.residual
     loss = np.clip(value if in_linear else 10.0**value, 1e-6, 1.0)
-    log_residual = noise.residual / (LN_10 * loss) if in_linear else noise.residual
-    standard = log_residual / np.sqrt(_odds(loss))
+    log_residual = rest.residual / (LN_10 * loss) if in_linear else rest.residual
+    left = np.maximum(curves.counts - 2, 1) / curves.counts  # of a residual's variance, beside a level and a slope
+    standard = log_residual / np.sqrt(_odds(loss) * curves.spread(left))
     run = generator.integers(curves.counts.size, size=draws)
     first = generator.integers(0, 2**31, size=draws)
     place = (first[:, None] + np.arange(points)) % curves.counts[run][:, None]
