@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import least_squares
+from tests.json_checks import only_json
 
 from rlscale.errors import UserError
 from rlscale.fit import Fit, fit_points
@@ -35,15 +36,6 @@ def curves(slopes: dict[int, float], *, steps: int = 20, level: float = 0.5, noi
 
 def saturating(k_max: float, n_0: float, **options: Any) -> pd.DataFrame:
     return curves({size: k_max / (1 + n_0 / size) for size in SIZES}, **options)
-
-
-def only_json(value: object) -> bool:
-    """Whether the value is made of JSON's own types, with finite numbers."""
-    if type(value) is dict:
-        return all(type(key) is str and only_json(item) for key, item in value.items())
-    if type(value) is list:
-        return all(only_json(item) for item in value)
-    return value is None or type(value) in (str, int, bool) or (type(value) is float and bool(np.isfinite(value)))
 
 
 # Tan et al., arXiv 2509.25300, Table 6 (base): "inter" is fitted on sizes up to 32B, "intra" on the first 25 steps.

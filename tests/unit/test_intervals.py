@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.json_checks import only_json
 
 from rlscale.curve_points import arrange, select_points
 from rlscale.errors import UserError
@@ -50,15 +51,6 @@ def ends(interval: dict[str, Any]) -> tuple[float, float]:
     """Return both ends, an open one as infinity."""
     low, high = interval["low"], interval["high"]
     return (-np.inf if low is None else low), (np.inf if high is None else high)
-
-
-def only_json(value: object) -> bool:
-    """Whether the value is made of JSON's own types, with finite numbers."""
-    if type(value) is dict:
-        return all(type(key) is str and only_json(item) for key, item in value.items())
-    if type(value) is list:
-        return all(only_json(item) for item in value)
-    return value is None or type(value) in (str, int, bool) or (type(value) is float and bool(np.isfinite(value)))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 from scipy.optimize import least_squares
+from tests.json_checks import only_json
 
 from rlscale.curve_points import Curves, arrange, select_points
 from rlscale.errors import UserError
@@ -59,14 +60,6 @@ def noisy(seed: int = 3) -> pd.DataFrame:
 
 def estimates(fit: SurfaceFit) -> dict[str, float]:
     return {name: parameter["estimate"] for name, parameter in fit.parameters.items()}
-
-
-def only_json(value: object) -> bool:
-    if type(value) is dict:
-        return all(type(key) is str and only_json(item) for key, item in value.items())
-    if type(value) is list:
-        return all(only_json(item) for item in value)
-    return value is None or type(value) in (str, int, bool) or (type(value) is float and bool(np.isfinite(value)))
 
 
 def power(n: Array, small: float, large: float) -> Array:

@@ -4,7 +4,7 @@ Deterministic: a scan over the shape parameter gives the starts, Newton's method
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from rlscale.fitting.loss_spaces import LossSpace
 from rlscale.fitting.newton import Minimum, Objective, Rows, minimise
 from rlscale.laws import Array, Parameter, SlopeLaw
+
+Held = Literal["scale", "shape"]
 
 _SCAN = 241  # values of the shape parameter in the scan: its bounds lie six decades and more apart
 _FLAT = 1e-13  # slopes below this are zero to rounding
@@ -84,6 +86,14 @@ def law_box(law: SlopeLaw, space: LossSpace, tables: int = 1) -> Box:
     scale, shape = law.parameters(space.curves.sizes.tolist())
     ends = np.array([[scale.lower, law.coordinate(shape.lower)], [scale.upper, law.coordinate(shape.upper)]])
     return Box(*(np.tile(end, (tables, 1)) for end in ends))
+
+
+def held_box(law: SlopeLaw, space: LossSpace, which: Held, values: Array) -> Box:
+    """Return the law's bounds with one parameter held, at one value a row (b,); the shape's in its coordinate."""
+    box = law_box(law, space, values.size)
+    for end in box:
+        end[:, 0 if which == "scale" else 1] = values
+    return box
 
 
 def fit_law(law: SlopeLaw, space: LossSpace, free: Array) -> BestFit:

@@ -17,7 +17,7 @@ from rlscale.fitting.slope_fits import LevelledSlopes
 from rlscale.forecasts.misfit_bands import Bands, Outlook, misfit_band
 from rlscale.laws import Array, Fitted
 from rlscale.uncertainty.bootstrap import Draws, bootstrap
-from rlscale.uncertainty.noise import Noise, measure_noise
+from rlscale.uncertainty.noise import Noise, measure_noise, odds
 
 _DRAWS = 200
 _REPEATS = 10  # draws of the run and of its points for each replicate of the parameters
@@ -33,7 +33,7 @@ def forecast_band(fitted: Fitted, curves: Curves, outlook: Outlook, levels: Sequ
     slopes = np.repeat(_slope_errors(fitted, fitted.fit, draws, outlook.target.params), _REPEATS)
     slopes = slopes + np.repeat(draws.run_sd, _REPEATS) * generator.standard_normal(slopes.size)
     scatter = _scatter(fitted.fit, noise, seen.size + ahead.size, slopes.size, generator)
-    errors = scatter * np.sqrt(_odds(np.concatenate([outlook.seen.loss, outlook.predicted])))
+    errors = scatter * np.sqrt(odds(np.concatenate([outlook.seen.loss, outlook.predicted])))
     level = errors[:, : seen.size].mean(axis=1, keepdims=True)
     change = errors[:, seen.size :] - level - slopes[:, None] * (ahead - seen.mean())
     bands = {}
@@ -73,14 +73,8 @@ def _scatter(fit: SlopeFit, noise: Noise, points: int, draws: int, generator: np
     loss = np.clip(value if in_linear else 10.0**value, 1e-6, 1.0)
     log_residual = rest.residual / (LN_10 * loss) if in_linear else rest.residual
     left = np.maximum(curves.counts - 2, 1) / curves.counts  # of a residual's variance, beside a level and a slope
-    standard = log_residual / np.sqrt(_odds(loss) * curves.spread(left))
+    standard = log_residual / np.sqrt(odds(loss) * curves.spread(left))
     run = generator.integers(curves.counts.size, size=draws)
     first = generator.integers(0, 2**31, size=draws)
     place = (first[:, None] + np.arange(points)) % curves.counts[run][:, None]
     return np.asarray(standard[curves.start[run][:, None] + place])
-
-
-def _odds(loss: Array) -> Array:
-    """Return (1 - L) / L, to which the variance of log10 of a mean of zeros and ones is proportional."""
-    kept = np.clip(loss, 1e-3, 1.0 - 1e-3)
-    return np.asarray((1.0 - kept) / kept)

@@ -13,7 +13,7 @@ import numpy as np
 
 from rlscale.curve_points import Curves, Indices
 from rlscale.fitting.loss_spaces import LN_10, LogSpace
-from rlscale.fitting.projection import BestFit, Box, SlopeFit, law_box, refit_law
+from rlscale.fitting.projection import BestFit, Held, SlopeFit, held_box, refit_law
 from rlscale.laws import Array
 from rlscale.uncertainty.noise import Noise
 
@@ -111,9 +111,8 @@ def _refit(fit: SlopeFit, values: Array, with_excess: bool) -> tuple[BestFit, Ar
     if not with_excess:
         return found, np.empty((0, 2))
     columns = []
-    for column, value in enumerate((best.scale[0], best.shape[0])):
-        box = law_box(fit.law, space, tables.size)
-        held = Box(box.lower.copy(), box.upper.copy())
-        held.lower[:, column] = held.upper[:, column] = value
-        columns.append(refit_law(fit.law, space, near, tables=tables, box=held).sse - found.sse)
+    held: tuple[tuple[Held, Array], ...] = (("scale", best.scale), ("shape", best.shape))
+    for which, value in held:
+        box = held_box(fit.law, space, which, np.repeat(value, tables.size))
+        columns.append(refit_law(fit.law, space, near, tables=tables, box=box).sse - found.sse)
     return found, np.maximum(np.stack(columns, axis=-1), 0.0)

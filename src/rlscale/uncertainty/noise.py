@@ -16,6 +16,7 @@ from rlscale.fitting.projection import SlopeFit, free_slopes
 from rlscale.laws import Array
 
 _VARIANCES = 2000  # of a table that inverts a sum
+_LEAST = 1e-3  # a loss this near to 0 or 1 counts as this far from it: its variance would be nil
 _MOST = 10.0  # largest correction of a variance: runs of a handful of points would ask for more
 SHARED = 2  # parameters that the runs share: the scale and the shape of a slope law
 
@@ -107,9 +108,16 @@ def _binomial(rest: Residuals, space: LossSpace) -> Array:
     It is the largest part of the noise of published curves: their residuals follow it from 0.5B to 72B.
     """
     fitted = rest.observed - rest.residual
-    in_log = isinstance(space, LogSpace)
-    loss = np.clip(10.0 ** np.minimum(fitted, 0.0) if in_log else fitted, 1e-3, 1.0 - 1e-3)
-    return np.asarray((1.0 - loss) / loss if in_log else loss * (1.0 - loss))
+    if isinstance(space, LogSpace):
+        return odds(10.0 ** np.minimum(fitted, 0.0))
+    loss = np.clip(fitted, _LEAST, 1.0 - _LEAST)
+    return np.asarray(loss * (1.0 - loss))
+
+
+def odds(loss: Array) -> Array:
+    """Return (1 - L) / L, to which the variance of log10 of a mean of zeros and ones is proportional."""
+    kept = np.clip(loss, _LEAST, 1.0 - _LEAST)
+    return np.asarray((1.0 - kept) / kept)
 
 
 def _circular_sums(values: Array, length: int) -> Array:

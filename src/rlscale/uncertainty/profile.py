@@ -6,11 +6,10 @@ textbook chi² would count every step as news. An end that the profile never rea
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from rlscale.fitting.projection import Box, SlopeFit, law_box, refit_law
+from rlscale.fitting.projection import Held, SlopeFit, held_box, law_box, refit_law
 from rlscale.laws import Array
 
 _GRID, _FINE, _ROUNDS = 97, 17, 4
@@ -35,21 +34,18 @@ class Profile:
     high: float | None
 
 
-def excess_at(fit: SlopeFit, which: Literal["scale", "shape"], points: Array) -> Array:
+def excess_at(fit: SlopeFit, which: Held, points: Array) -> Array:
     """Return the rise of the least sum of squares where a parameter is held at ``points`` (b,).
 
     The scale is in natural units, the shape in the coordinate of its search.
     """
-    column = 0 if which == "scale" else 1
-    box = law_box(fit.law, fit.space, points.size)
-    held = Box(box.lower.copy(), box.upper.copy())
-    held.lower[:, column] = held.upper[:, column] = points
+    box = held_box(fit.law, fit.space, which, points)
     tables = np.zeros(points.size, dtype=np.intp)
-    found = refit_law(fit.law, fit.space, fit.free.point[0], tables=tables, box=held)
+    found = refit_law(fit.law, fit.space, fit.free.point[0], tables=tables, box=box)
     return np.asarray(np.maximum(found.sse - fit.best.sse[0], 0.0))
 
 
-def profile(fit: SlopeFit, which: Literal["scale", "shape"], threshold: float) -> Profile:
+def profile(fit: SlopeFit, which: Held, threshold: float) -> Profile:
     """Profile one parameter and read its interval at ``threshold``."""
     box = law_box(fit.law, fit.space)
     if which == "scale":
@@ -72,9 +68,7 @@ def profile(fit: SlopeFit, which: Literal["scale", "shape"], threshold: float) -
     return Profile(grid, excess, threshold, low, high)
 
 
-def _crossing(
-    fit: SlopeFit, which: Literal["scale", "shape"], outside: float, inside: float, threshold: float
-) -> float:
+def _crossing(fit: SlopeFit, which: Held, outside: float, inside: float, threshold: float) -> float:
     """Return where the profile crosses the threshold between a point outside of the interval and one inside."""
     for _ in range(_ROUNDS):
         points = np.linspace(outside, inside, _FINE)
