@@ -8,7 +8,7 @@ BIN := .venv/bin
 # The models are small: one thread a job, as many jobs as cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup setup-dev run test check format bench clean
+.PHONY: setup setup-dev run test check format bench coverage clean
 
 setup: .venv/core
 setup-dev: .venv/dev
@@ -48,7 +48,10 @@ format: setup-dev
 	$(BIN)/snakefmt Snakefile workflow/rules
 
 bench: setup-dev
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in benchmarks/fit.py benchmarks/trainer_step.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+coverage: setup-dev   # an hour; rewrites benchmarks/coverage.md
+	$(BIN)/python benchmarks/coverage.py
 
 clean:
 	rm -rf .venv .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -148,7 +148,10 @@ def fit_points(
     Raises:
         UserError: an option or a value of the table is not allowed, or the points do not determine a law.
     """
-    _check_options(x, loss, weights, max_params, first_steps)
+    _check_choices(x=(x, Predictor), loss=(loss, Loss), weights=(weights, Weights), intervals=(intervals, Method))
+    _check_positive(max_params=max_params, first_steps=first_steps, draws=draws)
+    if not 0 < level < 1:
+        raise UserError(f"level is {level!r}; allowed: a number between 0 and 1")
     used, variant = usable_points(points, x=x, max_params=max_params, first_steps=first_steps)
     curves = arrange(used, x=X_COLUMN[x], weights=weights)
     space = loss_space(curves, loss)
@@ -188,13 +191,16 @@ def usable_points(
     return used, str(checked["variant"].iloc[0]) if "variant" in checked else None
 
 
-def _check_options(x: str, loss: str, weights: str, max_params: float | None, first_steps: int | None) -> None:
-    options = (("x", x, Predictor), ("loss", loss, Loss), ("weights", weights, Weights))
-    for name, value, literal in options:
+def _check_choices(**options: tuple[str, Any]) -> None:
+    """Refuse a value that its literal type does not name; options are pairs of both."""
+    for name, (value, literal) in options.items():
         allowed = get_args(literal)
         if value not in allowed:
             raise UserError(f"{name} is {value!r}; allowed: {', '.join(allowed)}{did_you_mean(value, allowed)}")
-    for name, limit in (("max_params", max_params), ("first_steps", first_steps)):
+
+
+def _check_positive(**limits: float | None) -> None:
+    for name, limit in limits.items():
         if limit is not None and not limit > 0:
             raise UserError(f"{name} is {limit!r}; allowed: a positive number")
 

@@ -251,6 +251,9 @@ def test_a_million_points_in_any_order() -> None:
         ({"loss": "Log"}, "loss is 'Log'; allowed: linear, log, huber; did you mean log?"),
         ({"max_params": 0}, "max_params is 0; allowed: a positive number"),
         ({"first_steps": -1}, "first_steps is -1; allowed: a positive number"),
+        ({"intervals": "profil"}, "intervals is 'profil'; allowed: none, bootstrap, profile; did you mean profile?"),
+        ({"draws": 0}, "draws is 0; allowed: a positive number"),
+        ({"level": 1.5}, "level is 1.5; allowed: a number between 0 and 1"),
         ({"x": "compute"}, "points: missing column compute_flops"),
         (
             {"max_params": 2e3},
