@@ -22,7 +22,7 @@ Predictor = Literal["compute", "samples"]
 X_COLUMN = {"compute": "compute_flops", "samples": "samples"}
 """The column of each predictor."""
 
-Number = TypeVar("Number", np.float64, np.intp)
+Number = TypeVar("Number", np.float64, np.intp, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Curves:
 
 def keep_curves(curves: Curves, kept: npt.NDArray[np.bool_]) -> Curves:
     """Return some of the curves and nothing of the others; ``kept`` is by curve."""
-    points = np.repeat(kept, curves.counts)
+    points = curves.spread(kept)
     sizes, size = np.unique(curves.size[kept], return_inverse=True)
     return Curves(
         log10_x=curves.log10_x[points],

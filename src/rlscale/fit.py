@@ -13,7 +13,7 @@ import pandas as pd
 
 from rlscale.curve_points import X_COLUMN, Curves, Predictor, Weights, arrange, select_points
 from rlscale.errors import UserError, did_you_mean
-from rlscale.fitting.goodness import by_size, goodness
+from rlscale.fitting.goodness import NOT_SETTLED, by_size, goodness
 from rlscale.fitting.loss_spaces import Loss, loss_space
 from rlscale.fitting.projection import SlopeFit, fit_slope_law
 from rlscale.fitting.slope_fits import slope_parameters
@@ -261,9 +261,7 @@ def _notes(points: pd.DataFrame, fit: SlopeFit) -> list[str]:
     if len(curves.labels) > 1 and points.duplicated([*curves.labels[0], "step"]).any():
         notes.append("some curve has several rows of one step: what tells these apart is not a column of a curve")
     if not (best.converged[0] and fit.free.converged[0]):
-        notes.append(
-            "the least squares is not settled to rounding: the sum of squares hardly depends on some parameter"
-        )
+        notes.append(NOT_SETTLED)
     return notes
 
 

@@ -12,6 +12,9 @@ import numpy as np
 from rlscale.curve_points import Curves
 from rlscale.laws import Array
 
+NOT_SETTLED = "the least squares is not settled to rounding: the sum of squares hardly depends on some parameter"
+"""The note on a fit whose search did not end at rounding."""
+
 
 @dataclass(frozen=True)
 class Goodness:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rlscale.curve_points import Curves
 from rlscale.errors import UserError
-from rlscale.fitting.goodness import goodness
+from rlscale.fitting.goodness import NOT_SETTLED, goodness
 from rlscale.fitting.marquardt import Bounds, Indices, Minima, descend
 from rlscale.fitting.surface_fit import Surface, SurfaceFit
 from rlscale.fitting.surface_residuals import (
@@ -200,9 +200,7 @@ def _notes(law: SurfaceLaw, frames: tuple[Frame, ...], parameters: dict[str, Any
     if law.base_loss == "used" and any(frame.base_loss is not None for frame in frames):
         notes.append("where the loss at step 0 is known, curves start there, and r_0 is not a parameter")
     if not best.converged.all():
-        notes.append(
-            "the least squares is not settled to rounding: the sum of squares hardly depends on some parameter"
-        )
+        notes.append(NOT_SETTLED)
     return notes
 
 

@@ -76,7 +76,7 @@ class Pieces:
 
 def points_of(curves: Curves) -> Points:
     """Return the points that have any weight."""
-    curve = np.repeat(np.arange(curves.size.size), curves.counts)
+    curve = curves.spread(np.arange(curves.size.size))
     log10_x = curves.log10_x + curves.mean_log10_x[curve]
     by_curve = (curves.size[curve], curves.params[curve], curves.base_loss[curve])
     return Points(curve, *by_curve, log10_x, curves.loss, curves.weight).where(curves.weight > 0)

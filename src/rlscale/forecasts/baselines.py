@@ -46,7 +46,7 @@ def _slope(u: Array, y: Array) -> float:
 def _nearest_size(params: int, x: Array, curves: Curves) -> Array:
     distance = np.abs(np.log(curves.sizes / params))
     own = curves.params == curves.sizes[np.argmin(distance)]
-    points = np.repeat(own, curves.counts)
+    points = curves.spread(own)
     u, y = curves.log10_x, np.log10(curves.loss)
     mean = curves.by_curve(y) / curves.counts
     slope = (u[points] @ y[points]) / (u[points] @ u[points])

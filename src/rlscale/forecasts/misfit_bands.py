@@ -107,7 +107,7 @@ def fitted_loss(fitted: Fitted, curves: Curves) -> Array:
     Raises:
         UserError: the law says nothing about one of the curves.
     """
-    x = 10 ** (curves.log10_x + np.repeat(curves.mean_log10_x, curves.counts))
+    x = 10 ** (curves.log10_x + curves.spread(curves.mean_log10_x))
     parts = np.split(x, curves.start[1:])
     known = [None if np.isnan(base) else float(base) for base in curves.base_loss]
     targets = [
@@ -131,10 +131,10 @@ def _scatter(fitted: Fitted, curves: Curves) -> _Scatter | None:
     spread = np.maximum(curves.by_curve(u * u), np.finfo(float).tiny)
     level = curves.by_curve(residual) / curves.counts
     slope = curves.by_curve(u * residual) / spread
-    rest = residual - np.repeat(level, curves.counts) - np.repeat(slope, curves.counts) * u
+    rest = residual - curves.spread(level) - curves.spread(slope) * u
     noise = _noise(rest, odds, curves, long)
     effects = np.stack([level, slope])
-    weights = np.stack([1.0 / np.repeat(curves.counts, curves.counts), u / np.repeat(spread, curves.counts)])
+    weights = np.stack([1.0 / curves.spread(curves.counts), u / curves.spread(spread)])
     by_noise = noise * (weights * odds) @ weights.T / count
     return _Scatter(
         curve=_positive(effects @ effects.T / curve_freedom - by_noise),
@@ -152,7 +152,7 @@ def _odds(loss: Array) -> Array:
 
 def _noise(rest: Array, odds: Array, curves: Curves, long: npt.NDArray[np.bool_]) -> float:
     """Return the variance of a point over its odds, from the curves whose level and slope leave something over."""
-    own = np.repeat(long, curves.counts)
+    own = curves.spread(long)
     freedom = np.sum(curves.counts[long] - 2)
     expected = odds[own].mean() * freedom
     return float(np.sum(rest[own] ** 2) / expected) if expected > 0 else 0.0

@@ -100,7 +100,7 @@ def _drawn_forecasts(points: Any, x: Any, loss: Any) -> list[dict[str, Any]]:
     from rlscale.fitting.law_fits import LAWS
     from rlscale.forecasts.forecast import run_forecasts
 
-    laws = {name: LAWS[name] for name in ("saturating_slope",)}
+    laws = {"saturating_slope": LAWS["saturating_slope"]}
     try:
         made = run_forecasts(points, protocol="early-size", laws=laws, x=x, loss=loss, training="smaller")
     except UserError:  # too few sizes
