@@ -48,10 +48,10 @@ format: setup-dev
 	$(BIN)/snakefmt Snakefile workflow/rules
 
 bench: setup-dev
-	@for file in benchmarks/fit.py benchmarks/trainer_step.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in benchmarks/fit.py benchmarks/ladder.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 coverage: setup-dev   # an hour; rewrites benchmarks/coverage.md
-	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/interval_coverage.py
 
 clean:
 	rm -rf .venv .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

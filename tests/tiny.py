@@ -6,12 +6,11 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from rlscale.ladder import Supervised
 from rlscale.ledger import PHASES
 from rlscale.models.checkpoint import save_checkpoint
-from rlscale.models.qwen2 import Architecture, Qwen2, causal_mask, full_attention, rotary
+from rlscale.models.qwen2 import Architecture, Qwen2
 from rlscale.models.supervised import new_model, train_on_corpus
 from rlscale.task_spec import SkillsTask
 from rlscale.tasks.skills import SkillsProblems
@@ -62,19 +61,6 @@ def random_model(shape: Architecture, seed: int = 0) -> Qwen2:
         for weight in model.parameters():
             weight.add_(torch.empty_like(weight).normal_(0.0, 0.2, generator=noise))
     return model
-
-
-def plain_logits(model: Qwen2, tokens: Tensor) -> Tensor:
-    """Return logits [n, vocabulary] of one sequence [n], by an ordinary causal forward pass."""
-    length = len(tokens)
-    rotation = rotary(torch.arange(length)[None], model.shape.head_width)
-    return model.logits(model.hidden(tokens[None], rotation, full_attention(causal_mask(length)))[0])
-
-
-def plain_logprobs(model: Qwen2, prompt: Tensor, answer: Tensor, temperature: float) -> Tensor:
-    """Return log-probabilities [n] of the tokens of one answer [n] to one prompt without padding."""
-    logits = plain_logits(model, torch.cat((prompt, answer[:-1])))[len(prompt) - 1 :]
-    return (logits / temperature).log_softmax(-1).gather(-1, answer[:, None])[:, 0]
 
 
 TRAINING: dict[str, Any] = {

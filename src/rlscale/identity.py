@@ -11,7 +11,7 @@ from rlscale.ladder import BuiltModel, HubModel, Ladder, Supervised, scaled_lear
 from rlscale.study import TrainedStudy
 from rlscale.study_parts import Axes, Variant
 
-TRAINER_VERSION = {"local": 1, "openrlhf": 1}
+TRAINER_VERSION = {"local": 2, "openrlhf": 1}
 """Raised when a trainer comes to make other weights from the same values."""
 
 DEFAULT = Axes()

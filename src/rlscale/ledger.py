@@ -7,6 +7,9 @@ attention and the output layer included.
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 PHASES = ("rollout", "old_logprob", "reference_logprob", "update")
 
 
@@ -41,3 +44,8 @@ class ForwardCost:
         """
         output = 2.0 * self.width * self.vocabulary * logit_rows
         return 2.0 * self.params * tokens + output + 4.0 * self.width * self.layers * attended_pairs
+
+    def of_nodes(self, positions: NDArray[np.int64], *, logit_rows: int) -> float:
+        """Return FLOPs of a forward pass over nodes [n], each of which attends to itself and all that is before it."""
+        pairs = int(positions.sum()) + len(positions)
+        return self.forward(tokens=len(positions), logit_rows=logit_rows, attended_pairs=pairs)

@@ -22,9 +22,9 @@ from rlscale.paths import record_of
 STAGE_VERSION = {
     "pool": 1,
     "suites": 1,
-    "base": 1,
-    "train": 1,
-    "evaluate": 1,
+    "base": 2,
+    "train": 2,
+    "evaluate": 2,
     "grade": 2,
     "curves": 1,
     "law": 2,
@@ -76,6 +76,7 @@ def write_record(
         "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu_seconds": round(sum(os.times()[:4]), 2),
     }
     write_text(record_of(artefact), json.dumps(record, indent=2, sort_keys=True) + "\n")
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.tiny import SHAPE, base_model, plain_logprobs, pool, problems, random_model, save
+from tests.plain_qwen2 import plain_logprobs
+from tests.tiny import SHAPE, base_model, pool, problems, random_model, save
 
 from rlscale.errors import UserError
 from rlscale.evaluators import EvaluationSettings, evaluator_named

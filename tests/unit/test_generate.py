@@ -1,17 +1,23 @@
-"""The packed row of a prompt and its answers, against one ordinary forward pass per answer; and sampling."""
+"""Token trees of prompts and answers, against one ordinary forward pass per answer; and sampling."""
 
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import chisquare
-from tests.tiny import SHAPE, base_model, plain_logits, plain_logprobs, problems, random_model
+from tests.plain_qwen2 import plain_logits, plain_logprobs
+from tests.tiny import SHAPE, base_model, problems, random_model
 from torch import Tensor
 
 from rlscale.ledger import ForwardCost
 from rlscale.models.encoding import encode_problems
-from rlscale.models.generate import Layout, Rollouts, answer_logprobs, generate
+from rlscale.models.forest import Forest, chains
+from rlscale.models.generate import Rollouts, generate
 from rlscale.models.qwen2 import Architecture, Qwen2
+from rlscale.models.scoring import ScoredAnswers
 from rlscale.tasks.vocabulary import EOS, PAD
 from rlscale.trainers.local.grpo import group_advantages, k3, policy_loss
 
@@ -29,6 +35,12 @@ def ragged(lengths: tuple[int, ...] = LENGTHS, seed: int = 0) -> tuple[Tensor, T
 
 def random_answers(group: int, length: int, batch: int = len(LENGTHS)) -> Tensor:
     return torch.randint(0, 18, (batch, group, length), generator=torch.Generator().manual_seed(1))
+
+
+def answer_logprobs(model: Qwen2, prompts: Tensor, lengths: Tensor, answers: Tensor, *, temperature: float) -> Tensor:
+    """Return log-probabilities [B, G, A] of answers of full length, by their trees."""
+    full = torch.full(answers.shape[:2], answers.shape[2])
+    return ScoredAnswers(prompts, lengths, answers, full).logprobs(model, temperature)
 
 
 def plain_group_logprobs(model: Qwen2, prompts: Tensor, lengths: Tensor, answers: Tensor, temperature: float) -> Tensor:
@@ -199,10 +211,10 @@ def test_generation_stops_once_every_answer_has_ended() -> None:
     inputs = (base_model(), batch.prompts, batch.prompt_lengths)
     greedy = generate(*inputs, answers=1, max_new_tokens=9, end=EOS, temperature=1.0, generator=None)
     assert bool(greedy.finished.all())
-    assert greedy.decoded == greedy.lengths.max() < 9
+    assert len(greedy.passes) == greedy.lengths.max() < 9
     sampled = sample(*inputs, answers=4, tokens=2)
     assert 0.0 < sampled.finished.double().mean() < 1.0  # the base corpus wanders on now and then
-    assert sampled.decoded == 2
+    assert len(sampled.passes) == 2
 
 
 def test_noise_follows_from_the_generator() -> None:
@@ -260,33 +272,84 @@ def test_greedy_decoding_takes_the_likeliest_token_each_time() -> None:
             words.append(token)
 
 
-# --- places and FLOPs
+# --- trees and FLOPs
 
 
-def test_a_row_holds_the_prompt_once_and_its_answers_time_by_time() -> None:
-    layout = Layout(prompt=3, answers=2, answer_tokens=3)
-    assert layout.length == 3 + 2 * 2
-    assert layout.positions(torch.tensor([3, 2])).tolist() == [[0, 1, 2, 3, 3, 4, 4], [0, 1, 2, 2, 2, 3, 3]]
-    seen = layout.mask(torch.tensor([3, 2]))[:, 0].int()
-    assert seen[0].tolist() == [
-        [1, 0, 0, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0, 0, 0],
-        [1, 1, 1, 0, 0, 0, 0],
-        [1, 1, 1, 1, 0, 0, 0],
-        [1, 1, 1, 0, 1, 0, 0],
-        [1, 1, 1, 1, 0, 1, 0],
-        [1, 1, 1, 0, 1, 0, 1],
-    ]
-    assert seen[1, 3:, 2].tolist() == [0, 0, 0, 0]  # padding of the shorter prompt
+def test_what_begins_alike_shares_nodes() -> None:
+    forest = Forest()
+    last = forest.plant(np.array([[5, 6, 7], [5, 6, 0], [9, 6, 7]]), np.array([3, 2, 3]))
+    assert forest.tokens.tolist() == [5, 9, 6, 6, 7, 7]
+    assert forest.parent.tolist() == [-1, -1, 0, 1, 2, 3]
+    assert forest.position.tolist() == [0, 0, 1, 1, 2, 2]
+    assert last.tolist() == [4, 2, 5]
+    grown = forest.grow(np.array([4, 2, 4, 4]), np.array([8, 8, 8, 1]))
+    assert len(forest) == 9
+    assert grown[0] == grown[2]
+    assert len(set(grown.tolist())) == 3
+    assert forest.parent[grown].tolist() == [4, 2, 4, 4]
+    assert forest.tokens[grown].tolist() == [8, 8, 8, 1]
+    assert forest.position[grown].tolist() == [3, 2, 3, 3]
 
 
-def test_flops_of_a_layout_by_hand() -> None:
+def test_chains_share_nothing() -> None:
+    forest = chains(np.array([[3, 4], [3, 4]]))
+    assert (forest.tokens.tolist(), forest.parent.tolist()) == ([3, 4, 3, 4], [-1, 0, -1, 2])
+
+
+@given(data=st.data())
+def test_every_prefix_is_one_node(data: st.DataObject) -> None:
+    """Against a dictionary of prefixes, for sequences planted and then grown token by token."""
+    sequences = data.draw(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=8))
+    lengths = np.array([len(sequence) for sequence in sequences])
+    padded = np.array([sequence + [7] * (5 - len(sequence)) for sequence in sequences])
+    prompts = np.minimum(lengths, data.draw(st.integers(1, 5)))
+    forest = Forest()
+    nodes = forest.plant(padded, prompts)
+    grown = [nodes[row] if prompts[row] == lengths[row] else -1 for row in range(len(sequences))]
+    for time in range(5):
+        rows = np.flatnonzero((prompts <= time) & (lengths > time))
+        nodes[rows] = forest.grow(nodes[rows], padded[rows, time])
+        for row in rows:
+            grown[row] = nodes[row] if lengths[row] == time + 1 else grown[row]
+
+    def path(node: int) -> tuple[int, ...]:
+        parent = int(forest.parent[node])
+        return (*(path(parent) if parent >= 0 else ()), int(forest.tokens[node]))
+
+    assert [list(path(int(node))) for node in grown] == sequences
+    assert len({path(node) for node in range(len(forest))}) == len(forest)
+    assert [len(path(node)) - 1 for node in range(len(forest))] == forest.position.tolist()
+
+
+def test_a_gradient_after_another_pass_is_refused() -> None:
+    model = random_model(GROUPED)
+    prompts, lengths = ragged()
+    loss = answer_logprobs(model, prompts, lengths, random_answers(2, 2), temperature=1.0).sum()
+    sample(model, prompts, lengths, answers=2, tokens=2)
+    with pytest.raises(RuntimeError, match="another pass"):
+        loss.backward()
+
+
+def test_flops_of_trees_by_hand() -> None:
     cost = ForwardCost(params=100, width=4, layers=2, vocabulary=10)
-    layout = Layout(prompt=3, answers=2, answer_tokens=3)
-    # 5 rows of 7 places, 5 of which predict (the prompt's last, and 2 × 2 of answers); a place sees 7 places.
-    assert layout.forward_flops(cost, 5) == 2 * 100 * 35 + 2 * 4 * 10 * 25 + 4 * 4 * 2 * 5 * 49
-    # Prefill of 3 places, then 2 passes of 2 tokens that see 5 and 7 places.
-    prefill = 2 * 100 * 15 + 2 * 4 * 10 * 5 + 4 * 4 * 2 * 5 * 9
-    decode = 2 * (2 * 100 * 10 + 2 * 4 * 10 * 10) + 4 * 4 * 2 * 10 * (5 + 7)
-    assert layout.rollout_flops(cost, 5, 3) == prefill + decode
-    assert layout.rollout_flops(cost, 5, 1) == prefill
+    prompts, lengths = torch.tensor([[3, 4, 5], [3, 4, 6]]), torch.tensor([3, 3])
+    answers = torch.tensor([[[7, 1], [8, 1]], [[7, 1], [7, 1]]])
+    scored = ScoredAnswers(prompts, lengths, answers, torch.full((2, 2), 2))
+    # Nodes 3, 4, 5, 6 and 7, 8 after 5, 7 after 6; the leaves of both prompts and all three answers predict. They see
+    # 1 + 2 + 2 · 3 + 3 · 4 nodes.
+    assert scored.edges.forward_flops(cost) == 2 * 100 * 7 + 2 * 4 * 10 * 5 + 4 * 4 * 2 * 21
+
+
+def test_flops_of_rollouts_are_those_of_their_passes() -> None:
+    prompts, lengths = ragged()
+    model = random_model(GROUPED)
+    rollouts = sample(model, prompts, lengths, answers=3, tokens=2)
+    shape = model.shape
+    cost = ForwardCost(shape.params, shape.width, shape.layers, shape.vocabulary)
+    prefill, decode = (cost.of_nodes(positions, logit_rows=rows) for positions, rows in rollouts.passes)
+    assert rollouts.forward_flops(cost) == prefill + decode
+    different = {
+        (row, int(token)) for row, group in enumerate(rollouts.tokens[..., 0]) for token in group if token != EOS
+    }
+    assert len(rollouts.passes[1][0]) == len(different)
+    assert rollouts.passes[0][1] == len(LENGTHS)

@@ -19,7 +19,8 @@ from rlscale.ladder import BuiltLadder
 from rlscale.models.checkpoint import WEIGHTS, load_checkpoint, read_tokenizer, save_checkpoint
 from rlscale.models.encoding import encode_problems
 from rlscale.models.generate import generate
-from rlscale.models.qwen2 import Architecture, Qwen2, causal_mask, full_attention, rotary
+from rlscale.models.qwen2 import Architecture, Qwen2
+from rlscale.models.scoring import ScoredAnswers
 from rlscale.models.supervised import architecture, new_model
 from rlscale.tasks.vocabulary import EOS, PAD
 
@@ -34,7 +35,7 @@ PROMPTS = ["3 f0 =", "7 f1 f0 =", "1 2 + 3 4 =", "9"]
 
 
 def non_embedding(model: Qwen2) -> int:
-    return sum(weight.numel() for name, weight in model.named_parameters() if name != "embedding")
+    return sum(weight.numel() for name, weight in model.named_weights().items() if name != "embedding")
 
 
 # --- size
@@ -56,9 +57,9 @@ def test_shipped_ladders_declare_the_sizes_that_are_built() -> None:
 
 def test_new_weights_follow_from_seed_and_shape() -> None:
     assert same_weights(new_model(SHAPE, 3), new_model(SHAPE, 3))
-    assert not torch.equal(new_model(SHAPE, 3).embedding, new_model(SHAPE, 4).embedding)
+    assert not torch.equal(new_model(SHAPE, 3).flat, new_model(SHAPE, 4).flat)
     wider = Architecture(**SHAPE.to_json() | {"ffn": SHAPE.ffn + 1})
-    assert not torch.equal(new_model(SHAPE, 3).embedding, new_model(wider, 3).embedding)
+    assert not torch.equal(new_model(SHAPE, 3).flat, new_model(wider, 3).flat)
 
 
 # --- checkpoints
@@ -67,6 +68,18 @@ def test_new_weights_follow_from_seed_and_shape() -> None:
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def scores_of_all_tokens(model: Qwen2, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Return log-probabilities [B, V, L] of every word after every place."""
+    everything = torch.arange(model.shape.vocabulary).repeat(len(tokens), 1)[..., None]
+    at = [
+        ScoredAnswers(tokens, lengths.clamp(max=place + 1), everything, torch.ones_like(everything[..., 0])).logprobs(
+            model, 1.0
+        )
+        for place in range(tokens.shape[1])
+    ]
+    return torch.cat(at, dim=2)
 
 
 @pytest.mark.usefixtures("offline")
@@ -84,9 +97,7 @@ def test_transformers_reads_checkpoints_with_the_same_logits_and_greedy_answers(
     assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (PAD, EOS)
 
     tokens, lengths = (torch.from_numpy(array) for array in problems().vocabulary.encode(PROMPTS))
-    longest = tokens.shape[1]
-    rotation = rotary(torch.arange(longest)[None], shape.head_width)
-    logits = model.logits(model.hidden(tokens, rotation, full_attention(causal_mask(longest))))
+    scored = scores_of_all_tokens(model, tokens, lengths)
     greedy = generate(
         model, tokens, lengths, answers=1, max_new_tokens=6, end=EOS, temperature=1.0, generator=None
     ).tokens[:, 0]
@@ -95,7 +106,7 @@ def test_transformers_reads_checkpoints_with_the_same_logits_and_greedy_answers(
         assert encoded["input_ids"][0].tolist() == tokens[row, :length].tolist()
         with torch.no_grad():
             expected = theirs(**encoded).logits[0]
-        torch.testing.assert_close(logits[row, :length], expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(scored[row, :, :length], expected.log_softmax(-1).T, rtol=1e-5, atol=1e-5)
         answer = theirs.generate(**encoded, do_sample=False, max_new_tokens=6)[0, length:]
         assert greedy[row].tolist() == answer.tolist() + [PAD] * (6 - len(answer))
 

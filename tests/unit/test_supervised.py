@@ -102,7 +102,7 @@ def test_the_loss_falls_below_that_of_knowing_the_format_only() -> None:
 def test_the_same_seed_makes_the_same_bytes_and_another_seed_others() -> None:
     short = stage(steps=12)
     assert same_weights(trained(short)[0], trained(short)[0])
-    assert not torch.equal(trained(short)[0].embedding, trained(short, seed=1)[0].embedding)
+    assert not torch.equal(trained(short)[0].flat, trained(short, seed=1)[0].flat)
 
 
 @pytest.mark.parametrize("steps", [1, 5, 9, 10, 11])

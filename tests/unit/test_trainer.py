@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.tiny import SHAPE, assert_equal, base_model, outcome, plain_logprobs, pool, problems, training_job
+from tests.plain_qwen2 import plain_logprobs
+from tests.tiny import SHAPE, assert_equal, base_model, outcome, pool, problems, training_job
 
 from rlscale.canonical import derived_seed
 from rlscale.errors import UserError
@@ -17,7 +18,7 @@ from rlscale.evaluators.local import LocalEvaluator
 from rlscale.ledger import PHASES, ForwardCost
 from rlscale.models.checkpoint import load_checkpoint
 from rlscale.models.encoding import encode_problems
-from rlscale.models.generate import Layout, generate
+from rlscale.models.generate import generate
 from rlscale.models.optimiser import AdamW
 from rlscale.models.qwen2 import Qwen2
 from rlscale.rewards import flip
@@ -131,9 +132,9 @@ def test_its_steps_are_those_of_a_plain_implementation(variant: dict[str, Any], 
     expected = pd.DataFrame(rows)
     np.testing.assert_allclose(table[list(expected)], expected, rtol=1e-4)
     packed = load_checkpoint(job.checkpoint(3))
-    for (name, weight), other, start in zip(
-        packed.named_parameters(), plain.parameters(), base_model().parameters(), strict=True
-    ):
+    others, starts = plain.named_weights(), base_model().named_weights()
+    for name, weight in packed.named_weights().items():
+        other, start = others[name], starts[name]
         # Adam's first updates are near ± the rate however small a gradient is, rounding error included.
         assert (weight - other).norm() < 0.01 * (weight - start).norm(), name
 
@@ -216,13 +217,16 @@ def test_tokens_and_flops_by_hand(tmp_path: Path) -> None:
     answer_tokens = 16 * 4 * table["answer_tokens_mean"]
     np.testing.assert_allclose(table["compute_flops"], 6 * SHAPE.params * (16 * 4 * 3 + answer_tokens), rtol=1e-12)
     np.testing.assert_allclose(table["tokens_rollout"], 16 * 3 + answer_tokens, rtol=1e-12)
-    active = 16 * (1 - table["flat_share"])
-    np.testing.assert_allclose(table["tokens_update"], active * (3 + 4), rtol=1e-6)  # the last token is no input
+    # At most one node a place, at least those of one answer a prompt; what begins alike is computed once.
+    active = (16 * (1 - table["flat_share"])).round()
+    assert (table["tokens_update"] < active * (3 + 4)).all()
+    assert (table["tokens_update"] > active).all()
     cost = ForwardCost(SHAPE.params, SHAPE.width, SHAPE.layers, SHAPE.vocabulary)
-    layout = Layout(3, 4, 2)
-    assert table["flops_rollout"].tolist() == [layout.rollout_flops(cost, 16, 2)] * 4
-    for flops, rows in zip(table["flops_update"], active.round().astype(int), strict=True):
-        assert flops == 3 * layout.forward_flops(cost, rows) > 0
+    nodes = table["tokens_update"].astype(int)
+    most = [3 * cost.forward(tokens=n, logit_rows=n, attended_pairs=4 * n) for n in nodes]
+    least = [3 * cost.forward(tokens=n, logit_rows=0, attended_pairs=n) for n in nodes]
+    assert ((least < table["flops_update"]) & (table["flops_update"] < most)).all()
+    assert (table["flops_rollout"] > 0).all()
     unused = ["tokens_old_logprob", "tokens_reference_logprob", "flops_old_logprob", "flops_reference_logprob"]
     assert (table[unused] == 0).all(axis=None)
     assert table["kl"].isna().all()
@@ -232,7 +236,8 @@ def test_minibatches_and_the_kl_term_are_in_the_ledger(tmp_path: Path) -> None:
     table = LocalTrainer().train(training_job(tmp_path, (4,), minibatches=4, kl_coefficient=0.1))
     assert table["updates"].tolist() == [4] * 4
     for phase in ("old_logprob", "reference_logprob", "update"):  # with a KL term flat groups are computed too
-        assert table[f"tokens_{phase}"].tolist() == [16 * 7] * 4
+        assert table[f"tokens_{phase}"].between(4 * 16, 16 * 7).all()
+    assert table["tokens_update"].tolist() == table["tokens_old_logprob"].tolist()
     np.testing.assert_allclose(table["flops_update"], 3 * table["flops_reference_logprob"])
     np.testing.assert_allclose(table["flops_old_logprob"], table["flops_reference_logprob"])
     assert (table["kl"] > 0).all()

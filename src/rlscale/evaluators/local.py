@@ -10,8 +10,9 @@ from rlscale.canonical import derived_seed
 from rlscale.evaluators import EvaluationSettings
 from rlscale.models.checkpoint import load_checkpoint
 from rlscale.models.encoding import EncodedProblems, encode_problems
-from rlscale.models.generate import answer_logprobs, generate
+from rlscale.models.generate import generate
 from rlscale.models.qwen2 import Qwen2
+from rlscale.models.scoring import ScoredAnswers
 from rlscale.tasks.vocabulary import EOS, OPERATOR, Vocabulary
 
 BATCH = 1024
@@ -72,11 +73,9 @@ def _exact(model: Qwen2, problems: EncodedProblems, temperature: float) -> pd.Da
     probabilities = []
     for places in _batches(len(problems.prompts)):
         batch = problems.take(places)
-        answers = batch.answers[:, None]
-        mask = torch.arange(answers.shape[-1]) < batch.answer_lengths[:, None, None]
-        with torch.no_grad():
-            logprobs = answer_logprobs(model, batch.prompts, batch.prompt_lengths, answers, temperature=temperature)
-        probabilities.append((logprobs * mask).sum((1, 2)).exp().numpy())
+        answers, lengths = batch.answers[:, None], batch.answer_lengths[:, None]
+        scored = ScoredAnswers(batch.prompts, batch.prompt_lengths, answers, lengths)
+        probabilities.append(scored.logprobs(model, temperature).sum((1, 2)).exp().numpy())
     count = len(problems.prompts)
     return pd.DataFrame(
         {

@@ -74,7 +74,9 @@ def load_checkpoint(path: Path) -> Qwen2:
         )
         weights = load((path / WEIGHTS).read_bytes())
         model = Qwen2(shape)
-        model.load_state_dict(_from_hugging_face(weights, shape))
+        state = _from_hugging_face(weights, shape)
+        for name, weight in model.named_weights().items():
+            weight.copy_(state[name].view(weight.shape))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{path}: not a readable Qwen2 checkpoint ({error})") from error
     return model
@@ -108,29 +110,30 @@ def _config(shape: Architecture) -> dict[str, object]:
 
 
 def _to_hugging_face(model: Qwen2) -> dict[str, Tensor]:
-    shape = model.shape
-    sections = [shape.heads * shape.head_width, shape.kv_heads * shape.head_width, shape.kv_heads * shape.head_width]
-    tensors: dict[str, Tensor] = {"model.embed_tokens.weight": model.embedding, "model.norm.weight": model.final_norm}
-    for index, layer in enumerate(model.decoder_layers):
+    shape, weights = model.shape, model.named_weights()
+    kv_width = shape.kv_heads * shape.head_width
+    sections = [shape.width, kv_width, kv_width]
+    tensors = {"model.embed_tokens.weight": weights["embedding"], "model.norm.weight": weights["final_norm"]}
+    for index in range(shape.layers):
         prefix = f"model.layers.{index}"
         for kind in ("weight", "bias"):
-            stacked: Tensor = getattr(layer, f"qkv_{kind}")
+            stacked = weights[f"{index}.qkv_{kind}"]
             for letter, part in zip("qkv", torch.split(stacked, sections), strict=True):
                 tensors[f"{prefix}.self_attn.{letter}_proj.{kind}"] = part
-        gate, up = layer.gate_up_weight.chunk(2)
-        tensors[f"{prefix}.self_attn.o_proj.weight"] = layer.output_weight
+        gate, up = weights[f"{index}.gate_up_weight"].chunk(2)
+        tensors[f"{prefix}.self_attn.o_proj.weight"] = weights[f"{index}.output_weight"]
         tensors[f"{prefix}.mlp.gate_proj.weight"] = gate
         tensors[f"{prefix}.mlp.up_proj.weight"] = up
-        tensors[f"{prefix}.mlp.down_proj.weight"] = layer.down_weight
-        tensors[f"{prefix}.input_layernorm.weight"] = layer.input_norm
-        tensors[f"{prefix}.post_attention_layernorm.weight"] = layer.ffn_norm
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        tensors[f"{prefix}.mlp.down_proj.weight"] = weights[f"{index}.down_weight"]
+        tensors[f"{prefix}.input_layernorm.weight"] = weights[f"{index}.input_norm"]
+        tensors[f"{prefix}.post_attention_layernorm.weight"] = weights[f"{index}.ffn_norm"]
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
 def _from_hugging_face(tensors: dict[str, Tensor], shape: Architecture) -> dict[str, Tensor]:
     state = {"embedding": tensors["model.embed_tokens.weight"], "final_norm": tensors["model.norm.weight"]}
     for index in range(shape.layers):
-        source, target = f"model.layers.{index}", f"layers.{index}"
+        source, target = f"model.layers.{index}", f"{index}"
         for kind in ("weight", "bias"):
             parts = [tensors[f"{source}.self_attn.{letter}_proj.{kind}"] for letter in "qkv"]
             state[f"{target}.qkv_{kind}"] = torch.cat(parts)

@@ -1,67 +1,16 @@
-"""Sampling a group of answers to each prompt, and scoring them again.
-
-A group lies in one row: the prompt once, then its G answers, time-major (all first tokens, all second tokens, …). A
-tree mask lets every answer see the prompt and itself only. The same row serves prefill, decoding (a growing prefix of
-a preallocated cache) and training, so the prompt is computed once a group instead of once an answer.
-"""
+"""Sampling a group of answers to each prompt: the prompt is computed once, and so is every different beginning."""
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from rlscale.ledger import ForwardCost
-from rlscale.models.qwen2 import Qwen2, full_attention, rotary
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Places in a row that holds a prompt of P places and G answers of A tokens.
-
-    The last token of an answer is never an input, so a row has P + (A − 1)·G places.
-    """
-
-    prompt: int
-    answers: int
-    answer_tokens: int
-
-    @property
-    def length(self) -> int:
-        """Places in a row."""
-        return self.prompt + (self.answer_tokens - 1) * self.answers
-
-    def forward_flops(self, cost: ForwardCost, rows: int) -> float:
-        """Return FLOPs of one pass over ``rows`` rows, with logits where an answer's token is predicted."""
-        logit_rows = rows * (1 + self.length - self.prompt)
-        return cost.forward(tokens=rows * self.length, logit_rows=logit_rows, attended_pairs=rows * self.length**2)
-
-    def rollout_flops(self, cost: ForwardCost, rows: int, decoded: int) -> float:
-        """Return FLOPs of generating ``decoded`` tokens an answer: prefill, then one pass a further token."""
-        flops = cost.forward(tokens=rows * self.prompt, logit_rows=rows, attended_pairs=rows * self.prompt**2)
-        tokens = rows * self.answers
-        for time in range(1, decoded):
-            pairs = tokens * (self.prompt + time * self.answers)
-            flops += cost.forward(tokens=tokens, logit_rows=tokens, attended_pairs=pairs)
-        return flops
-
-    def positions(self, prompt_lengths: Tensor) -> Tensor:
-        """Return the position [B, L] of every place: answers continue where their prompt really ends."""
-        answer = torch.arange(self.answer_tokens - 1).repeat_interleave(self.answers)
-        prompt = torch.arange(self.prompt).expand(len(prompt_lengths), -1)
-        return torch.cat((prompt, prompt_lengths[:, None] + answer), dim=1)
-
-    def mask(self, prompt_lengths: Tensor) -> Tensor:
-        """Return who sees whom: [1, 1, L, L], or [B, 1, L, L] where prompts differ in length."""
-        place = torch.arange(self.length)
-        in_prompt = place < self.prompt
-        answer = torch.where(in_prompt, -1, (place - self.prompt) % self.answers)
-        same_branch = in_prompt[None, :] | (answer[:, None] == answer[None, :])
-        mask = (same_branch & (place[None, :] <= place[:, None]))[None, None]
-        if bool((prompt_lengths == self.prompt).all()):
-            return mask
-        padding = in_prompt & (place >= prompt_lengths[:, None])
-        return mask & ~padding[:, None, None, :]
+from rlscale.models import kernels
+from rlscale.models.decoder import forward, predict
+from rlscale.models.forest import Forest, Ids
+from rlscale.models.qwen2 import Floats, Qwen2
 
 
 @dataclass(frozen=True)
@@ -73,22 +22,25 @@ class Rollouts:
         logprobs: [B, G, A] of the chosen tokens under the distribution that they were drawn from; 0 if greedy.
         lengths: [B, G] tokens generated, the end token included.
         finished: [B, G] whether the end token came.
-        decoded: number of times that a token was chosen for the whole batch; the work that was done.
+        passes: for each pass that was made, the positions [n] of its nodes and how many distributions it gave.
     """
 
     tokens: Tensor
     logprobs: Tensor
     lengths: Tensor
     finished: Tensor
-    decoded: int
+    passes: tuple[tuple[Ids, int], ...]
 
     @property
     def mask(self) -> Tensor:
         """True [B, G, A] where a token was generated, the end token included."""
         return torch.arange(self.tokens.shape[-1]) < self.lengths[..., None]
 
+    def forward_flops(self, cost: ForwardCost) -> float:
+        """Return the FLOPs of all passes."""
+        return sum(cost.of_nodes(positions, logit_rows=rows) for positions, rows in self.passes)
 
-@torch.no_grad()
+
 def generate(
     model: Qwen2,
     prompts: Tensor,
@@ -112,75 +64,43 @@ def generate(
         temperature: divides the logits.
         generator: source of the sampling noise.
     """
-    batch, width = prompts.shape
-    layout = Layout(width, answers, max_new_tokens)
-    cosine, sine = rotary(layout.positions(prompt_lengths), model.shape.head_width)
-    mask = layout.mask(prompt_lengths)
-    cache = torch.empty(2, model.shape.layers, batch, layout.length, model.shape.kv_heads, model.shape.head_width)
-
-    def run(tokens: Tensor, start: int) -> Tensor:
-        stop = start + tokens.shape[1]
-        attention = full_attention(mask[:, :, start:stop, :stop])
-
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            keys, values = cache[0, layer], cache[1, layer]
-            keys[:, start:stop], values[:, start:stop] = k, v
-            return attention(layer, q, keys[:, :stop], values[:, :stop])
-
-        return model.hidden(tokens, (cosine[:, start:stop], sine[:, start:stop]), attend)
-
-    tokens = torch.zeros(batch, answers, max_new_tokens, dtype=torch.int64)
-    logprobs = torch.zeros(batch, answers, max_new_tokens)
-    lengths = torch.full((batch, answers), max_new_tokens)
-    running = torch.ones(batch, answers, dtype=torch.bool)
-    hidden = run(prompts, 0)[torch.arange(batch), prompt_lengths - 1]
-    logits = model.logits(hidden / temperature)[:, None]
+    size = (len(prompts), answers, max_new_tokens)
+    tokens, logprobs = np.zeros(size, np.int64), np.zeros(size, np.float32)
+    lengths = np.full(size[:2], max_new_tokens)
+    running = np.ones(size[:2], bool)
+    forest, first = Forest(), 0
+    leaves = forest.plant(prompts.numpy(), prompt_lengths.numpy())
+    room = len(forest) + (max_new_tokens - 1) * running.size
+    nodes = np.repeat(leaves, answers)  # of each running answer
+    passes = []
     for time in range(max_new_tokens):
-        chosen, logprob = _choose(logits, answers, generator)
-        chosen = torch.where(running, chosen, 0)
-        tokens[:, :, time] = chosen
-        logprobs[:, :, time] = torch.where(running, logprob, 0.0)
-        ended = running & (chosen == end)
-        lengths[ended] = time + 1
-        running &= ~ended
-        if time + 1 == max_new_tokens or not bool(running.any()):
+        tape = forward(model, forest, first, room=room)
+        predicting, rows = np.unique(nodes, return_inverse=True)
+        passes.append((forest.position[first:], len(predicting)))
+        noise = None if generator is None else torch.rand(size[:2], generator=generator).numpy()[running]
+        drawn, logprob = _choose(model, tape.normed[predicting - first], rows, temperature, noise)
+        tokens[running, time], logprobs[running, time] = drawn, logprob
+        goes_on = drawn != end
+        lengths[running] = np.where(goes_on, max_new_tokens, time + 1)
+        running[running] = goes_on
+        if time + 1 == max_new_tokens or not goes_on.any():
             break
-        logits = model.logits(run(chosen, width + time * answers) / temperature)
-    return Rollouts(tokens, logprobs, lengths, ~running, decoded=time + 1)
+        first = len(forest)
+        nodes = forest.grow(nodes[goes_on], drawn[goes_on])
+    return Rollouts(
+        tokens=torch.from_numpy(tokens),
+        logprobs=torch.from_numpy(logprobs),
+        lengths=torch.from_numpy(lengths),
+        finished=torch.from_numpy(~running),
+        passes=tuple(passes),
+    )
 
 
-def _choose(logits: Tensor, answers: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Return a token for each answer [B, G] and its log-probability, from logits [B, G, V] or shared ones [B, 1, V]."""
-    batch, rows, _ = logits.shape
-    if generator is None:
-        return logits.argmax(-1).expand(batch, answers), torch.zeros(())
-    # Inverse transform: one uniform a token instead of one an entry of the vocabulary.
-    probabilities = torch.softmax(logits, -1)
-    cumulative = probabilities.cumsum(-1)
-    uniform = torch.rand((batch, rows, answers // rows), generator=generator)
-    drawn = torch.searchsorted(cumulative, uniform * cumulative[..., -1:]).clamp_(max=logits.shape[-1] - 1)
-    return drawn.view(batch, answers), probabilities.gather(-1, drawn).view(batch, answers).log()
-
-
-def answer_logprobs(
-    model: Qwen2, prompts: Tensor, prompt_lengths: Tensor, answers: Tensor, *, temperature: float
-) -> Tensor:
-    """Return log-probabilities [B, G, A] of given ``answers`` [B, G, A] to ``prompts`` [B, P], by teacher forcing."""
-    batch, width = prompts.shape
-    _, group, length = answers.shape
-    layout = Layout(width, group, length)
-    rotation = rotary(layout.positions(prompt_lengths), model.shape.head_width)
-    row = torch.cat((prompts, answers[:, :, :-1].transpose(1, 2).reshape(batch, -1)), dim=1)
-    hidden = model.hidden(row, rotation, full_attention(layout.mask(prompt_lengths)))
-    # One gather takes the places that predict; dividing states is cheaper than dividing logits.
-    starts = torch.arange(batch)[:, None] * layout.length
-    last = starts + prompt_lengths[:, None] - 1
-    later = starts + torch.arange(width, layout.length)
-    states = (hidden / temperature).view(-1, model.shape.width)
-    states = states.index_select(0, torch.cat((last.view(-1), later.view(-1))))
-    shared, own = torch.split(states, [batch, states.shape[0] - batch])
-    # The first tokens of a group share one distribution: its logits are computed once.
-    first = model.logits(shared).log_softmax(-1).gather(-1, answers[:, :, 0])
-    targets = answers[:, :, 1:].transpose(1, 2).reshape(-1)
-    rest = F.cross_entropy(model.logits(own), targets, reduction="none").neg()
-    return torch.cat((first[..., None], rest.view(batch, length - 1, group).transpose(1, 2)), dim=-1)
+def _choose(model: Qwen2, normed: Floats, rows: Ids, temperature: float, noise: Floats | None) -> tuple[Ids, Floats]:
+    """Return a token for each answer [n] and its log-probability; ``rows`` [n] says which of the states it is at."""
+    _, probabilities, _ = predict(model, normed, temperature)
+    if noise is None:
+        return probabilities.argmax(1)[rows], np.zeros(len(rows), np.float32)
+    tokens, chosen = np.zeros(len(rows), np.int64), np.ones(len(rows), np.float32)
+    kernels.choose(probabilities, rows, noise, tokens, chosen)
+    return tokens, np.log(chosen)

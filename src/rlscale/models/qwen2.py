@@ -1,23 +1,24 @@
-"""A small Qwen2 decoder in torch, written for many short sequences on one CPU thread.
+"""A small Qwen2 decoder: its shape and its weights.
 
 The arithmetic is Qwen2's (RMSNorm, rotary positions, grouped-query attention with biases on q, k, v, SwiGLU, tied
-output layer), so that the weights load in ``transformers`` with the same logits. Only the layout differs: q, k, v and
-gate, up are one matrix each, and the caller supplies attention, so that training, prefill and decoding share one pass.
+output layer), so that the weights load in ``transformers`` with the same logits. Only the layout differs: all weights
+are one vector, of which the matrices are views, and q, k, v and gate, up are one matrix each.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import cast
+from functools import cache
+from math import prod
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name that every torch user knows
+
+Floats = NDArray[np.float32]
 
 NORM_EPSILON = 1e-6
 ROPE_THETA = 10_000.0
-
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(layer, q [B, L, H, D], k and v [B, L, KV, D]) → attention output [B, L, H, D]."""
 
 
 @dataclass(frozen=True)
@@ -37,110 +38,122 @@ class Architecture:
         return self.width // self.heads
 
     @property
+    def qkv_width(self) -> int:
+        """Width of the queries, keys and values of a position together."""
+        return (self.heads + 2 * self.kv_heads) * self.head_width
+
+    @property
     def params(self) -> int:
         """Non-embedding parameters N."""
-        qkv = (self.heads + 2 * self.kv_heads) * self.head_width * (self.width + 1)
-        per_layer = qkv + self.width * self.width + 3 * self.width * self.ffn + 2 * self.width
-        return self.layers * per_layer + self.width
+        return sum(prod(size) for _, size in self.sizes()) - self.vocabulary * self.width
+
+    def sizes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield name and size of every weight, in the order of the weight vector."""
+        yield "embedding", (self.vocabulary, self.width)
+        for layer in range(self.layers):
+            yield f"{layer}.input_norm", (self.width,)
+            yield f"{layer}.qkv_weight", (self.qkv_width, self.width)
+            yield f"{layer}.qkv_bias", (self.qkv_width,)
+            yield f"{layer}.output_weight", (self.width, self.width)
+            yield f"{layer}.ffn_norm", (self.width,)
+            yield f"{layer}.gate_up_weight", (2 * self.ffn, self.width)
+            yield f"{layer}.down_weight", (self.width, self.ffn)
+        yield "final_norm", (self.width,)
 
     def to_json(self) -> dict[str, int]:
         """Return the fields as a mapping."""
         return asdict(self)
 
 
-class Layer(nn.Module):
-    """The weights of one decoder layer."""
+@dataclass(frozen=True)
+class Layer:
+    """The weights of one decoder layer, or their gradients."""
 
-    def __init__(self, shape: Architecture) -> None:
-        super().__init__()
-        qkv = (shape.heads + 2 * shape.kv_heads) * shape.head_width
-        self.input_norm = nn.Parameter(torch.ones(shape.width))
-        self.qkv_weight = nn.Parameter(torch.empty(qkv, shape.width))
-        self.qkv_bias = nn.Parameter(torch.zeros(qkv))
-        self.output_weight = nn.Parameter(torch.empty(shape.width, shape.width))
-        self.ffn_norm = nn.Parameter(torch.ones(shape.width))
-        self.gate_up_weight = nn.Parameter(torch.empty(2 * shape.ffn, shape.width))
-        self.down_weight = nn.Parameter(torch.empty(shape.width, shape.ffn))
+    input_norm: Floats
+    qkv_weight: Floats
+    qkv_bias: Floats
+    output_weight: Floats
+    ffn_norm: Floats
+    gate_up_weight: Floats
+    down_weight: Floats
+
+
+@dataclass(frozen=True)
+class Weights:
+    """All weights of a decoder, or their gradients: views of one vector."""
+
+    embedding: Floats
+    layers: tuple[Layer, ...]
+    final_norm: Floats
+
+
+class Buffers:
+    """Arrays by name that keep their memory from one use to the next; what they held is lost when they grow.
+
+    Attributes:
+        uses: how many passes have used them.
+    """
+
+    def __init__(self) -> None:
+        self._memory: dict[str, Floats] = {}
+        self.uses = 0
+
+    def take(self, name: str, *shape: int) -> Floats:
+        """Return the array of this name in this shape, with whatever is in it."""
+        size = prod(shape)
+        memory = self._memory.get(name)
+        if memory is None or memory.size < size:
+            memory = self._memory[name] = np.zeros(size + size // 4, np.float32)
+        return memory[:size].reshape(shape)
 
 
 class Qwen2(nn.Module):
-    """A decoder with tied embeddings; weights are drawn from N(0, 1/width) by ``generator``."""
+    """A decoder with tied embeddings; weights are drawn from N(0, 1/width) by ``generator``.
+
+    Attributes:
+        flat: the weight vector, the only parameter.
+        weights: its parts, which follow every change that is made to it in place.
+        scratch: intermediate results of its passes.
+    """
 
     def __init__(self, shape: Architecture, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.shape = shape
-        self.embedding = nn.Parameter(torch.empty(shape.vocabulary, shape.width))
-        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
-        self.final_norm = nn.Parameter(torch.ones(shape.width))
-        with torch.no_grad():
-            for weight in self.parameters():
-                if weight.ndim == 2:
-                    weight.normal_(0.0, shape.width**-0.5, generator=generator)
+        self.flat = nn.Parameter(torch.zeros(sum(prod(size) for _, size in shape.sizes())))
+        for name, weight in self.named_weights().items():
+            if weight.ndim == 2:
+                weight.normal_(0.0, shape.width**-0.5, generator=generator)
+            elif not name.endswith("bias"):
+                weight.fill_(1.0)
+        self.weights = as_weights(shape, self.flat.detach())
+        self.scratch = Buffers()
 
-    @property
-    def decoder_layers(self) -> list[Layer]:
-        """The decoder layers, first to last."""
-        return cast("list[Layer]", list(self.layers))
-
-    def hidden(self, tokens: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
-        """Return the final hidden states [B, L, width] of ``tokens`` [B, L].
-
-        Args:
-            tokens: token ids.
-            rotation: cosine and signed sine from :func:`rotary`, broadcastable to [B, L, 1, head width].
-            attend: the attention of the caller: full, cached, or over a tree of answers.
-        """
-        shape = self.shape
-        batch, length = tokens.shape
-        rotated_heads = shape.heads + shape.kv_heads
-        x = F.embedding(tokens, self.embedding)
-        for index, layer in enumerate(self.decoder_layers):
-            normed = F.rms_norm(x, (shape.width,), layer.input_norm, NORM_EPSILON)
-            qkv = F.linear(normed, layer.qkv_weight, layer.qkv_bias)
-            qkv = qkv.view(batch, length, rotated_heads + shape.kv_heads, shape.head_width)
-            qk, v = torch.split(qkv, [rotated_heads, shape.kv_heads], dim=2)
-            q, k = torch.split(rotate(qk, rotation), [shape.heads, shape.kv_heads], dim=2)
-            mixed = attend(index, q, k, v)
-            x = x + F.linear(mixed.reshape(batch, length, shape.width), layer.output_weight)
-            normed = F.rms_norm(x, (shape.width,), layer.ffn_norm, NORM_EPSILON)
-            gate, up = F.linear(normed, layer.gate_up_weight).chunk(2, dim=-1)
-            x = x + F.linear(F.silu(gate) * up, layer.down_weight)
-        return F.rms_norm(x, (shape.width,), self.final_norm, NORM_EPSILON)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Return the logits [..., vocabulary] of hidden states [..., width]."""
-        return F.linear(hidden, self.embedding)
+    def named_weights(self) -> dict[str, Tensor]:
+        """Return views of the weights by name; what is written into them is written into the model."""
+        return _views(self.shape, self.flat.detach())
 
 
-def rotary(positions: Tensor, head_width: int) -> tuple[Tensor, Tensor]:
-    """Return cosine and signed sine, [..., 1, head width], for integer ``positions`` [...].
+def as_weights(shape: Architecture, flat: Tensor) -> Weights:
+    """Return a vector laid out as the weights of a decoder; its parts share its memory."""
+    views = {name: view.numpy() for name, view in _views(shape, flat).items()}
+    layers = tuple(
+        Layer(**{field: views[f"{index}.{field}"] for field in Layer.__annotations__}) for index in range(shape.layers)
+    )
+    return Weights(views["embedding"], layers, views["final_norm"])
 
-    The sign of the first half of the sine is flipped, so that a roll by half a head replaces Qwen2's ``rotate_half``
-    (rotary position embedding: Su et al., arXiv 2104.09864).
+
+def _views(shape: Architecture, flat: Tensor) -> dict[str, Tensor]:
+    names, sizes = zip(*shape.sizes(), strict=True)
+    parts = torch.split(flat, [prod(size) for size in sizes])
+    return {name: part.view(size) for name, size, part in zip(names, sizes, parts, strict=True)}
+
+
+@cache
+def rotations(head_width: int, positions: int) -> tuple[Floats, Floats]:
+    """Return cosines and sines [positions, head width / 2] of the angles that positions 0, 1, … turn a head by.
+
+    Rotary position embedding: Su et al., arXiv 2104.09864, section 3.2.2.
     """
-    half = torch.arange(0, head_width, 2, dtype=torch.float32) / head_width
-    angle = positions.to(torch.float32).unsqueeze(-1) * (1.0 / ROPE_THETA**half)
-    cosine, sine = angle.cos(), angle.sin()
-    return torch.cat((cosine, cosine), -1).unsqueeze(-2), torch.cat((-sine, sine), -1).unsqueeze(-2)
-
-
-def rotate(heads: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Apply :func:`rotary` to ``heads`` [B, L, H, head width]."""
-    cosine, signed_sine = rotation
-    return torch.addcmul(heads * cosine, heads.roll(heads.shape[-1] // 2, -1), signed_sine)
-
-
-def full_attention(mask: Tensor) -> Attend:
-    """Return attention within a sequence where ``mask`` (broadcastable to [B, H, L, L], True = may see) allows it."""
-
-    def attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=q.shape[1] != k.shape[1])
-        return mixed.transpose(1, 2)
-
-    return attend
-
-
-def causal_mask(length: int) -> Tensor:
-    """Return the [L, L] mask in which every position sees itself and what is before it."""
-    return torch.ones(length, length, dtype=torch.bool).tril()
+    half = np.arange(0, head_width, 2, dtype=np.float32) / np.float32(head_width)
+    angle = np.arange(positions, dtype=np.float32)[:, None] * (1.0 / ROPE_THETA**half).astype(np.float32)
+    return np.cos(angle), np.sin(angle)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch.nn import functional as F  # noqa: N812
 
 from rlscale.canonical import derived_seed
 from rlscale.ladder import Supervised
 from rlscale.models.optimiser import AdamW
-from rlscale.models.qwen2 import Architecture, Qwen2, causal_mask, full_attention, rotary
+from rlscale.models.qwen2 import Architecture, Qwen2
+from rlscale.models.scoring import document_edges
 from rlscale.tasks.skills import SkillsProblems
 
 
@@ -48,14 +48,7 @@ def train_on_corpus(
     recent: list[float] = []
     batches = problems.corpus(corpus_seed, stage.batch_size, stage.steps, format_noise=noise)
     for step, (tokens, is_target) in enumerate(batches):
-        documents = torch.from_numpy(tokens)
-        length = documents.shape[1] - 1
-        rotation = rotary(torch.arange(length)[None], model.shape.head_width)
-        hidden = model.hidden(documents[:, :-1], rotation, full_attention(causal_mask(length)))
-        places = torch.from_numpy(is_target[:, 1:]).reshape(-1).nonzero().squeeze(-1)
-        states = hidden.reshape(-1, model.shape.width).index_select(0, places)
-        targets = documents[:, 1:].reshape(-1).index_select(0, places)
-        loss = F.cross_entropy(model.logits(states), targets)
+        loss = -document_edges(tokens, is_target).logprobs(model, temperature=1.0).mean()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step(stage.learning_rate * rate_factor(stage, step))

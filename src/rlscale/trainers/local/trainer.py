@@ -22,9 +22,9 @@ from rlscale.errors import UserError
 from rlscale.ledger import PHASES, ForwardCost, planned_flops
 from rlscale.models.checkpoint import load_checkpoint, read_tokenizer, save_checkpoint
 from rlscale.models.encoding import EncodedProblems, encode_problems
-from rlscale.models.generate import Layout, Rollouts, answer_logprobs, generate
+from rlscale.models.generate import Rollouts, generate
 from rlscale.models.optimiser import AdamW
-from rlscale.models.qwen2 import Qwen2
+from rlscale.models.scoring import ScoredAnswers
 from rlscale.provenance import checkpoint_fingerprint
 from rlscale.rewards import flip
 from rlscale.tasks.vocabulary import EOS
@@ -68,6 +68,7 @@ class _Run:
         self.group_size: int = job.identity["group_size"]
         self.seed: int = job.identity["seed"]
         self.prompts: int = self.settings["prompts_per_step"]
+        self.temperature: float = self.settings["temperature"]
         self.unique: int | None = job.identity["unique_problems"]
         self.model = load_checkpoint(job.base)
         self.tokenizer = read_tokenizer(job.base)
@@ -78,7 +79,6 @@ class _Run:
         needed = self.unique or job.budgets[-1] * self.prompts
         if len(job.problems) < needed:
             raise UserError(f"{job.run_id}: the pool has {len(job.problems)} problems, but the run needs {needed}")
-        self.layout = Layout(self.problems.prompts.shape[1], self.group_size, self.problems.answers.shape[1])
         self.cost = ForwardCost(shape.params, shape.width, shape.layers, shape.vocabulary)
         self.optimiser = AdamW(
             self.model, betas=self.settings["adam_betas"], weight_decay=self.settings["weight_decay"]
@@ -125,9 +125,9 @@ class _Run:
                 problems.prompts,
                 problems.prompt_lengths,
                 answers=self.group_size,
-                max_new_tokens=self.layout.answer_tokens,
+                max_new_tokens=self.problems.answers.shape[1],
                 end=EOS,
-                temperature=self.settings["temperature"],
+                temperature=self.temperature,
                 generator=torch.Generator().manual_seed(derived_seed("rollout", self.seed, step)),
             )
         rewards = self._rewards(problems, rollouts, step)
@@ -149,14 +149,16 @@ class _Run:
         tokens = batch.rollouts.mask.sum().item() / len(parts)
         warmup = self.settings["warmup_steps"]
         rate = self.settings["learning_rate"] * (min(1.0, step / warmup) if warmup else 1.0)
+        with self._timed("update"):
+            scored = [self._scored(batch, part) for part in parts]
         # With one update a step the policy that sampled is the policy that is updated: the ratio is exactly 1.
         old: list[Tensor | None] = [None] * len(parts)
         if len(parts) > 1:
             with self._timed("old_logprob"), torch.no_grad():
-                old = [self._logprobs(self.model, batch, part) for part in parts]
+                old = [None if part is None else part.logprobs(self.model, self.temperature) for part in scored]
         outcomes = [
-            self._optimise(batch, part, before, tokens=tokens, rate=rate)
-            for part, before in zip(parts, old, strict=True)
+            self._optimise(batch, groups, part, before, tokens=tokens, rate=rate)
+            for groups, part, before in zip(parts, scored, old, strict=True)
         ]
         divergences, norms = zip(*outcomes, strict=True)
         has_reference = self.reference is not None
@@ -165,30 +167,38 @@ class _Run:
             "updates": len(parts),
             "gradient_norm": float(np.mean(norms)),
             "kl": float(np.mean(divergences)) if has_reference else float("nan"),
-            **self._update_cost(sum(map(len, parts)), has_old=len(parts) > 1, has_reference=has_reference),
+            **self._update_cost([part for part in scored if part], has_old=len(parts) > 1),
         }
 
-    def _update_cost(self, groups: int, *, has_old: bool, has_reference: bool) -> Row:
-        passes = {"old_logprob": 1 * has_old, "reference_logprob": 1 * has_reference, "update": 3}
-        tokens, forward = groups * self.layout.length, self.layout.forward_flops(self.cost, groups)
+    def _update_cost(self, parts: list[ScoredAnswers], *, has_old: bool) -> Row:
+        passes = {"old_logprob": 1 * has_old, "reference_logprob": 1 * (self.reference is not None), "update": 3}
+        tokens = sum(len(part.edges.forest) for part in parts)
+        forward = sum(part.edges.forward_flops(self.cost) for part in parts)
         row: Row = {f"tokens_{phase}": tokens * (count > 0) for phase, count in passes.items()}
         row |= {f"flops_{phase}": forward * count for phase, count in passes.items()}
         return row | {f"seconds_{phase}": seconds for phase, seconds in self.seconds.items()}
 
     def _optimise(
-        self, batch: _Batch, part: Tensor, old: Tensor | None, *, tokens: float, rate: float
+        self,
+        batch: _Batch,
+        groups: Tensor,
+        scored: ScoredAnswers | None,
+        old: Tensor | None,
+        *,
+        tokens: float,
+        rate: float,
     ) -> tuple[float, float]:
-        """Make one update on the groups ``part``; return the KL to the base a token, and the gradient's norm."""
+        """Make one update on some groups; return the KL to the base a token, and the gradient's norm."""
         self.optimiser.zero_grad()
         divergence = 0.0
-        if len(part):
-            mask = batch.rollouts.mask[part]
+        if scored is not None:
+            mask = batch.rollouts.mask[groups]
             with self._timed("reference_logprob"), torch.no_grad():
-                base = None if self.reference is None else self._logprobs(self.reference, batch, part)
+                base = None if self.reference is None else scored.logprobs(self.reference, self.temperature)
             with self._timed("update"):
-                logprobs = self._logprobs(self.model, batch, part)
+                logprobs = scored.logprobs(self.model, self.temperature)
                 before = logprobs.detach() if old is None else old
-                loss = policy_loss(logprobs, before, batch.advantages[part], mask, self.settings["clip_range"])
+                loss = policy_loss(logprobs, before, batch.advantages[groups], mask, self.settings["clip_range"])
                 if base is not None:
                     penalty = k3(logprobs, base, mask)
                     divergence = penalty.item() / tokens
@@ -199,10 +209,17 @@ class _Run:
             self.optimiser.step(rate)
         return divergence, norm
 
-    def _logprobs(self, model: Qwen2, batch: _Batch, groups: Tensor) -> Tensor:
-        prompts, lengths = batch.problems.prompts[groups], batch.problems.prompt_lengths[groups]
-        answers = batch.rollouts.tokens[groups]
-        return answer_logprobs(model, prompts, lengths, answers, temperature=self.settings["temperature"])
+    def _scored(self, batch: _Batch, groups: Tensor) -> ScoredAnswers | None:
+        """Return the answers of some groups, ready to be scored; None where there are no groups."""
+        if not len(groups):
+            return None
+        problems, rollouts = batch.problems, batch.rollouts
+        return ScoredAnswers(
+            problems.prompts[groups],
+            problems.prompt_lengths[groups],
+            rollouts.tokens[groups],
+            rollouts.lengths[groups],
+        )
 
     def _rollout_row(self, step: int, problems: EncodedProblems, rollouts: Rollouts) -> Row:
         rows = len(problems.prompts)
@@ -219,7 +236,7 @@ class _Run:
             "answer_tokens_mean": answer_tokens / rollouts.lengths.numel(),
             "truncated_share": 1.0 - rollouts.finished.float().mean().item(),
             "tokens_rollout": prompt_tokens + answer_tokens,
-            "flops_rollout": self.layout.rollout_flops(self.cost, rows, rollouts.decoded),
+            "flops_rollout": rollouts.forward_flops(self.cost),
             "compute_flops": literature,
         }
 

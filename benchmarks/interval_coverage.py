@@ -4,8 +4,8 @@ Designs and seeds stand below, fixed before any result was seen; every simulatio
 covers where the truth is not worse than its threshold, which needs no search for ends. The forecast: the largest size
 is sealed but for the first points of one run, and the band at that run's last step is to hold the observed loss.
 
-Run: python benchmarks/coverage.py     (an hour; writes coverage.md beside this file)
-     python benchmarks/coverage.py N   (at most N simulations each; prints the tables only)
+Run: python benchmarks/interval_coverage.py     (an hour; writes coverage.md beside this file)
+     python benchmarks/interval_coverage.py N   (at most N simulations each; prints the tables only)
 """
 
 import itertools
@@ -159,7 +159,7 @@ VERDICTS = ((TO_JUDGE, {"linear": 20, "log": 1000}), (TO_JUDGE_BESIDE, {"linear"
 
 REPORT = """# Coverage of the intervals and shares of the verdicts
 
-Made by `python benchmarks/coverage.py` on {made}. Numbers are percent of all simulations of a row,
+Made by `python benchmarks/interval_coverage.py` on {made}. Numbers are percent of all simulations of a row,
 ± their Monte-Carlo standard error; simulation i draws from `numpy.random.default_rng([{seed}, i])`.
 Designs and seeds were fixed before any result was seen; the forecast's band was mended once after that (`LOG.md`).
 
