@@ -1,12 +1,13 @@
 """What a training step of each size costs, phase by phase, and how much of the machine's arithmetic it uses.
 
-For every size of a ladder, on one thread: CPU milliseconds (medians) of a supervised step, and of a GRPO step's rollout and update
-with all groups; floating-point operations actually done (each different prefix once, attention and output layer
-included) and the literature's 8·N·T (2 for the rollout, 6 for the update, over all tokens of all rollouts), both as
-shares of the machine's ceiling, a large matrix product in the same process; and the peak memory of the process.
-With the name of a finished study: its wall time against the CPU seconds of its jobs, from their records.
+For every size of the ladder mini, on one thread: CPU milliseconds (medians) of a supervised step, and of a GRPO
+step's rollout and update with all groups; floating-point operations actually done (each different prefix once,
+attention and output layer included) and the literature's 8·N·T (2 for the rollout, 6 for the update, over all tokens
+of all rollouts), both as shares of the machine's ceiling, a large matrix product in the same process; and the peak
+memory of the process. With the name of a finished study: its wall time against the CPU seconds of its jobs, from
+their records.
 
-Run: python benchmarks/ladder.py [--base-steps N]    (N supervised steps before measuring: untrained models answer at random)
+Run: python benchmarks/ladder.py [--base-steps N]    (N supervised steps first: untrained models answer at random)
      python benchmarks/ladder.py STUDY
 """
 
@@ -17,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -98,7 +100,7 @@ def measure(model: Qwen2, problems: SkillsProblems, stage: Supervised, peak: flo
     train_on_corpus(
         model, problems, stage, seed=0, instruct=False, report=lambda _: moments.append(time.process_time())
     )
-    steps = [1e3 * (after - before) for before, after in zip(moments, moments[1:], strict=False)]
+    steps = [1e3 * (after - before) for before, after in pairwise(moments)]
     batch = encode_problems(problems.train(["chain"], 1.0, 0, PROMPTS), model.shape.vocabulary, None)
     optimiser = AdamW(model, betas=(0.9, 0.95), weight_decay=0.0)
     rollouts = sample(model, batch)
