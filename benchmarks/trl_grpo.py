@@ -3,8 +3,8 @@
 Every run is a process of its own, ours and TRL's by turns, so that a busy hour of the machine hits both. A step's cost
 is the CPU time between two steps' ends, the median over a run without its first steps; start-up does not count.
 "ours" computes all groups, as TRL does; "ours, flat skipped" is the trainer as it is: a group whose rewards are all
-equal has no gradient. The seed of a repeat moves problems and sampling. TRL needs an environment of its own:
-envs/bench.txt says how to make it. Run: .venv-trl/bin/python benchmarks/trl_grpo.py
+equal has no gradient. The seed of a repeat moves problems and sampling; no side starts further processes. TRL needs an
+environment of its own: envs/bench.txt says how to make it. Run: .venv-trl/bin/python benchmarks/trl_grpo.py
 """
 
 import argparse
@@ -37,7 +37,7 @@ from rlscale.tasks.vocabulary import EOS
 from rlscale.trainers import TrainingJob
 from rlscale.trainers.local import trainer as local
 
-SIZES = {"12k": (24, 2, 2, 48), "84k": (64, 2, 4, 128), "500k": (128, 3, 4, 256)}  # width, layers, heads, ffn
+SIZES = {"12k": (24, 2, 2, 48), "83k": (64, 2, 4, 128), "494k": (128, 3, 4, 256)}  # width, layers, heads, ffn
 # The ladder mini's supervised stage, shortened: about a tenth of a base model's rewards are 1.
 STAGE = Supervised(steps=600, batch_size=96, learning_rate=0.16, warmup_steps=50)
 BASE_SEED = 0
@@ -93,13 +93,18 @@ class Run:
     @property
     def problems(self) -> pd.DataFrame:
         """Fresh problems for all steps, in order."""
-        return SkillsProblems(SkillsTask(kind="skills")).train(["chain"], 1.0, self.seed, self.steps * PROMPTS)
+        return source().train(["chain"], 1.0, self.seed, self.steps * PROMPTS)
+
+
+def source() -> SkillsProblems:
+    """Return the source of all problems."""
+    return SkillsProblems(SkillsTask(kind="skills"))
 
 
 def make_base(size: str, folder: Path) -> None:
     """Train a base model and write it as a Hugging Face directory."""
     width, layers, heads, ffn = SIZES[size]
-    problems = SkillsProblems(SkillsTask(kind="skills"))
+    problems = source()
     shape = Architecture(width, layers, heads, heads, ffn, len(problems.vocabulary))
     model = new_model(shape, BASE_SEED)
     stage = STAGE.model_copy(update={"learning_rate": STAGE.learning_rate / width})
@@ -163,13 +168,12 @@ def run_ours(run: Run) -> Trace:
 
 def run_trl(run: Run) -> Trace:
     """Train with TRL."""
-    import trl
-    from datasets import Dataset
+    import trl  # type: ignore[import-not-found]
+    from datasets import Dataset  # type: ignore[import-not-found]
     from transformers import AutoTokenizer, TrainerCallback
 
     trace = Trace()
-    vocabulary = SkillsProblems(SkillsTask(kind="skills")).vocabulary
-    problems = run.problems
+    vocabulary, problems = source().vocabulary, run.problems
     prompts = problems["prompt"].tolist()
     tokenizer = AutoTokenizer.from_pretrained(run.base)
     if tokenizer(text=prompts)["input_ids"] != vocabulary.encode(prompts)[0].tolist():
@@ -181,7 +185,7 @@ def run_trl(run: Run) -> Trace:
         trace.rewards.append(statistics.fmean(right))
         return right
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
+    class Clock(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             trace.cpu.append(time.process_time())
 
@@ -191,7 +195,6 @@ def run_trl(run: Run) -> Trace:
         max_steps=run.steps,
         # the same batch, in the same order, one update on all of it
         per_device_train_batch_size=PROMPTS * GROUP_SIZE,
-        gradient_accumulation_steps=1,
         num_iterations=1,
         num_generations=GROUP_SIZE,
         shuffle_dataset=False,
@@ -214,9 +217,7 @@ def run_trl(run: Run) -> Trace:
         # single precision on a CPU, and nothing that takes time beside
         use_cpu=True,
         bf16=False,
-        fp16=False,
         gradient_checkpointing=False,
-        dataloader_pin_memory=False,
         logging_strategy="no",
         save_strategy="no",
         report_to="none",
@@ -230,10 +231,8 @@ def run_trl(run: Run) -> Trace:
         processing_class=tokenizer,
         callbacks=[Clock()],
     )
-    if {parameter.dtype for parameter in trainer.model.parameters()} != {
-        torch.float32
-    } or EOS not in trainer.eos_token_ids:
-        raise RuntimeError("TRL loaded another model than ours")
+    if trainer.model.dtype != torch.float32 or trainer.eos_token_ids != [EOS]:
+        raise RuntimeError("TRL trains in another precision or ends answers with another token")
     trainer.train()
     return trace
 
@@ -258,22 +257,18 @@ def in_a_process(run: Run) -> Trace:
     return Trace(**json.loads((folder / "trace.json").read_text()))
 
 
-def spread(values: Sequence[float]) -> str:
-    """Return the median, lowest and highest of ``values``."""
-    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
-
-
 def print_size(size: str, traces: dict[str, list[Trace]]) -> None:
     """Print the table's rows for one size."""
     seconds = {arm: [trace.step_seconds for trace in runs] for arm, runs in traces.items()}
     rewards = {arm: [trace.final_reward for trace in runs] for arm, runs in traces.items()}
     for arm in ARMS:
         cost = statistics.median(seconds[arm])
-        ratios = spread([one / other for one, other in zip(seconds[arm], seconds[TRL], strict=True)])
+        ratios = [one / other for one, other in zip(seconds[arm], seconds[TRL], strict=True)]
+        over = "1" if arm == TRL else f"{statistics.median(ratios):.3g} ({min(ratios):.3g} to {max(ratios):.3g})"
         reward = f"{statistics.fmean(rewards[arm]):.4f} ± {np.std(rewards[arm], ddof=1):.4f}"
         gap = "" if arm == TRL else difference(rewards[arm], rewards[TRL])
         cells = (size, arm, f"{cost:.4f}", f"{PROMPTS / cost:.0f}", f"{PROMPTS * GROUP_SIZE / cost:.0f}")
-        print("| " + " | ".join((*cells, "1" if arm == TRL else ratios, reward, gap)) + " |", flush=True)
+        print("| " + " | ".join((*cells, over, reward, gap)) + " |", flush=True)
 
 
 def difference(ours: list[float], peer: list[float]) -> str:
