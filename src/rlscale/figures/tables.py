@@ -6,7 +6,8 @@ import pandas as pd
 
 from rlscale.errors import UserError
 
-RUN_COLUMNS = ("params", "run", "model", "variant", "tau", "group_size", "reward_accuracy", "families", "skill_share")
+FACTOR_COLUMNS = ("variant", "tau", "group_size", "reward_accuracy", "families", "skill_share", "supervision")
+RUN_COLUMNS = ("params", "run", "model", *FACTOR_COLUMNS)
 SEED_COLUMNS = ("base_seed", "seed")
 
 

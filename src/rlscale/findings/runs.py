@@ -16,7 +16,7 @@ import pandas as pd
 from rlscale.laws import Array
 from rlscale.point_checks import CURVE_COLUMNS, check_points
 
-FACTORS = ("variant", "tau", "group_size", "reward_accuracy", "families", "skill_share")
+FACTORS = ("variant", "tau", "group_size", "reward_accuracy", "families", "skill_share", "supervision")
 """What may tell runs of one size apart besides their seeds."""
 
 Axis = Literal["step", "samples", "compute_flops"]
