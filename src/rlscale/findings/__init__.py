@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from rlscale.errors import UserError
-from rlscale.findings import factor_claims, reuse_claims, size_claims
+from rlscale.findings import asymptote_claims, control_claims, factor_claims, reuse_claims, size_claims
 from rlscale.findings.crossovers import crossovers
 from rlscale.findings.finding import Effect, Finding, settle
 from rlscale.findings.published import published_reuse
@@ -36,7 +36,7 @@ def findings(
     Args:
         curves: the study's curves: params, step, samples, test_loss, and whatever there is of compute_flops, run,
             base_seed, seed, excluded and the factors (variant, tau, group_size, reward_accuracy, families,
-            skill_share). Rows of step 0 are the base score; runs that a gate excluded are left out.
+            skill_share, supervision). Rows of step 0 are the base score; runs that a gate excluded are left out.
         x_first_step: the law's first step; slopes are fitted from it on.
         max_params: sizes above this are left out, as they are from the law; None for none.
         scores: the scores of all suites, one row a run, step, suite and mode; None where there are none.
@@ -71,8 +71,12 @@ def findings(
             reuse_claims.steps_over_uniqueness(reused),
             factor_claims.reward_slope(runs),
             factor_claims.reward_end_loss(runs),
+            asymptote_claims.reward_asymptote(runs),
             size_claims.ceiling(alike),
             factor_claims.diversity(runs),
+            control_claims.size_at_equal_base_loss(runs),
+            control_claims.base_loss_at_equal_size(runs),
+            control_claims.group_size_at_equal_compute(runs),
             *transfer(curves, scores, first_step=x_first_step, max_params=max_params),
             crossovers(alike),
         ]
