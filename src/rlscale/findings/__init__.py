@@ -11,6 +11,7 @@ import pandas as pd
 
 from rlscale.errors import UserError
 from rlscale.findings import asymptote_claims, control_claims, factor_claims, reuse_claims, size_claims
+from rlscale.findings.control_claims import control_slopes
 from rlscale.findings.crossovers import crossovers
 from rlscale.findings.finding import Effect, Finding, settle
 from rlscale.findings.published import published_reuse
@@ -19,7 +20,16 @@ from rlscale.findings.runs import gather_runs
 from rlscale.findings.size_claims import reference_runs
 from rlscale.findings.transfer_claims import transfer
 
-__all__ = ["Effect", "Finding", "ReuseFit", "findings", "fit_reuse", "published_reuse", "reuse_points"]
+__all__ = [
+    "Effect",
+    "Finding",
+    "ReuseFit",
+    "control_slopes",
+    "findings",
+    "fit_reuse",
+    "published_reuse",
+    "reuse_points",
+]
 
 
 def findings(

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rlscale.findings.estimates import LEVEL, Estimate, over_blocks, over_sizes
 from rlscale.findings.factor_claims import Block, arms, line, of_block, trend, unit_of
 from rlscale.findings.finding import Claim, Effect, Outcome, directional, size_name, span, untested
-from rlscale.findings.runs import Reading, Run, loss_at, readings, slope
+from rlscale.findings.runs import Reading, Run, gather_runs, loss_at, readings, slope
 from rlscale.findings.size_claims import by_size, conditions, fully_supervised, names
 
 MATCHED_SPREAD = 1 / 3
@@ -20,6 +21,7 @@ MATCHED_SPREAD = 1 / 3
 every base model got the whole supervised stage."""
 
 _SIZES = 3  # fewest sizes of base models with matched losses
+_LEVELS = 3  # fewest levels of supervision at one size
 _SOURCE = "the control of Tan et al., key finding 1: their larger models are better base models as well"
 
 
@@ -80,7 +82,7 @@ def base_loss_at_equal_size(runs: Sequence[Run]) -> Outcome:
         per=10.0,
         sign=-1,
         place=lambda _, group: float(np.mean([run.base_loss for run in group if run.base_loss is not None])),
-        least=3,
+        least=_LEVELS,
     )
 
 
@@ -114,6 +116,48 @@ def group_size_at_equal_compute(runs: Sequence[Run]) -> Outcome:
     )
     effect = ("change of the loss per doubling of G at equal compute", "log10 loss")
     return trend(claim, scored, "group_size", at_compute, effect, sign=-1, place=_doublings, more=more)
+
+
+def control_slopes(curves: pd.DataFrame, *, first_step: int) -> pd.DataFrame:
+    """Return what the first two claims rest on, to be drawn: one row a run and panel.
+
+    Args:
+        curves: as for `rlscale.findings.findings`; runs that a gate excludes are in it, marked.
+        first_step: the law's first step.
+
+    Returns:
+        Columns panel, run, params, base_seed, seed, supervision, base_loss, k (against samples) and excluded. The
+        panel ``size`` has the matched and the fully supervised runs, ``base_loss`` those of the size with the most
+        levels of supervision, three at least. A panel that the study has no runs for is not there.
+
+    Raises:
+        UserError: a value of the table is not allowed.
+    """
+    every = gather_runs(
+        curves.drop(columns="excluded", errors="ignore"), first_step=first_step, max_params=None, source="curves"
+    )
+    scored = [run for run in every if run.base_loss is not None]
+    matched, whole = matched_runs(scored)
+    panels = {"size": (*matched, *whole) if len({run.params for run in matched}) >= _SIZES else ()}
+    blocks = [block for block in arms(scored, "supervision") if len(block) >= _LEVELS]
+    most = max((len(block) for block in blocks), default=0)
+    widest = next((_runs(block)[0].params for block in blocks if len(block) == most), None)
+    panels["base_loss"] = tuple(run for block in blocks for run in _runs(block) if run.params == widest)
+    reasons = dict(zip(curves["run"], curves["excluded"], strict=True)) if "excluded" in curves else {}
+    rows = [
+        {
+            "panel": panel,
+            "run": item.run.name,
+            **{name: getattr(item.run, name) for name in ("params", "base_seed", "seed", "base_loss")},
+            "supervision": item.run.factors["supervision"],
+            "k": item.value,
+            "excluded": reasons.get(item.run.name, ""),
+        }
+        for panel, runs in panels.items()
+        for item in readings(runs, lambda run: slope(run, "samples"))
+    ]
+    columns = ("panel", "run", "params", "base_seed", "seed", "base_loss", "supervision", "k", "excluded")
+    return pd.DataFrame(rows, columns=columns)
 
 
 def matched_runs(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
@@ -178,9 +222,13 @@ def _beside(matched: Estimate, whole: Sequence[Run], spread: float) -> str:
     return f"{said}, of which {share:.0%} is left at equal base loss ({LEVEL:.0%} interval {low:.0%} to {high:.0%})"
 
 
+def _runs(block: Block) -> list[Run]:
+    return [run for group in block.values() for run in group]
+
+
 def _shared(block: Block, axis: str) -> tuple[float, float] | None:
     """Return the first and the last log10 X that all runs of a block share; None where there is no such range."""
-    ranges = [run.log10_x[axis] for group in block.values() for run in group]
+    ranges = [run.log10_x[axis] for run in _runs(block)]
     low, high = max(float(own.min()) for own in ranges), min(float(own.max()) for own in ranges)
     return (low, high) if low < high else None
 
