@@ -65,7 +65,7 @@ def runs(curves: pd.DataFrame) -> list[pd.DataFrame]:
 def omissions(curves: pd.DataFrame, missing: Sequence[str]) -> list[str]:
     """Return a sentence for the excluded runs of a table and one for the cells that are not there."""
     said = []
-    if count := len(runs(curves[is_excluded(curves)])):
+    if count := curves[is_excluded(curves)].groupby(run_columns(curves), dropna=False).ngroups:
         said.append(f"Excluded by the study's rules, not drawn: {count} run{'s' if count > 1 else ''}.")
     return said + absences(missing)
 
