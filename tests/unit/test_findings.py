@@ -351,6 +351,8 @@ def test_the_verdict_on_saturation_is_passed_on(study: pd.DataFrame) -> None:
     assert "it is ahead held out (log_slope p = 0.01)" in result["slope_saturates_compute"].evidence
     assert result["slope_saturates_samples"].verdict == "inconclusive"
     assert result["data_efficiency"].p_holm == found(study)["data_efficiency"].p_holm  # no part of Holm's family
+    without = found(study, saturation={"compute": None, "samples": None})  # as fits without intervals have it
+    assert without["slope_saturates_compute"].verdict == "not tested"
 
 
 def test_claims_without_runs_are_not_tested_and_say_why(study: pd.DataFrame) -> None:

@@ -39,7 +39,7 @@ def findings(
     max_params: float | None,
     scores: pd.DataFrame | None,
     reuse: pd.DataFrame | None,
-    saturation: Mapping[str, Mapping[str, Any]] | None,
+    saturation: Mapping[str, Mapping[str, Any] | None] | None,
 ) -> list[Finding]:
     """Test every claim on a study.
 
@@ -52,7 +52,8 @@ def findings(
         scores: the scores of all suites, one row a run, step, suite and mode; None where there are none.
         reuse: points of a reuse experiment that is not part of the curves (see `published_reuse`); None where there is
             none, and the runs of the curves that differ in tau are used.
-        saturation: by X ("compute", "samples"), the verdict of the comparison of laws: verdict, reason, p_values.
+        saturation: by X ("compute", "samples"), the verdict of the comparison of laws: verdict, reason, p_values;
+            None for a fit without intervals, which compares none.
 
     Returns:
         One finding a claim, always in the same order.

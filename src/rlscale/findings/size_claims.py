@@ -128,16 +128,16 @@ def ceiling(runs: Sequence[Run]) -> Outcome:
     return directional(claim, estimate, effect, sign=-1, evidence=evidence, runs=names(items))
 
 
-def saturation(verdicts: Mapping[str, Mapping[str, Any]] | None, x: X) -> Outcome:
+def saturation(verdicts: Mapping[str, Mapping[str, Any] | None] | None, x: X) -> Outcome:
     """Report the verdict that the comparison of laws reached; it is no test of its own and no part of Holm's family."""
     claim = Claim(
         f"slope_saturates_{x}",
         f"The slope k(N) against {x} saturates with size.",
         f"Tan et al., key finding 3 and equation 2, X = {x}",
     )
-    if verdicts is None or x not in verdicts:
+    found = (verdicts or {}).get(x)
+    if found is None:
         return untested(claim, f"No comparison of saturating and non-saturating laws in {x} was given.")
-    found = verdicts[x]
     p_values = ", ".join(f"{law} p = {p:.3g}" for law, p in sorted(found.get("p_values", {}).items()))
     evidence = f"The comparison of laws says {found['verdict']}: {found['reason']}" + (
         f" ({p_values})" if p_values else ""
