@@ -22,8 +22,8 @@ from rlscale.identity import (
     run_name,
     task_values,
 )
-from rlscale.ladder import HubModel, Ladder
-from rlscale.model_base import Place, Problem, dotted
+from rlscale.ladder import BuiltLadder, HubModel, Ladder
+from rlscale.model_base import FULL_SUPERVISION, Place, Problem, dotted
 from rlscale.study import TrainedStudy
 from rlscale.study_parts import Axes, Where
 
@@ -199,8 +199,8 @@ def _points(study: TrainedStudy, ladder: Ladder, axes: Axes) -> Iterator[Coordin
     models = ladder.models if axes.models is None else axes.models
     families = [tuple(sorted(chosen)) for chosen in axes.families] if study.task.kind == "skills" else [()]
     factors = (axes.variant, axes.tau, axes.group_size, axes.reward_accuracy, families, axes.skill_share)
-    for model, variant, tau, group_size, accuracy, chosen, share, base_seed, seed in product(
-        models, *factors, axes.base_seed, axes.seed
+    for model, variant, tau, group_size, accuracy, chosen, share, supervision, base_seed, seed in product(
+        models, *factors, axes.supervision, axes.base_seed, axes.seed
     ):
         shape = ladder.models[model]
         yield Coordinates(
@@ -212,6 +212,7 @@ def _points(study: TrainedStudy, ladder: Ladder, axes: Axes) -> Iterator[Coordin
             reward_accuracy=accuracy,
             families=chosen,
             skill_share=share,
+            supervision=supervision,
             base_seed=base_seed + offset,
             seed=seed + offset,
         )
@@ -249,6 +250,8 @@ def _misfits(study: TrainedStudy, ladder: Ladder) -> Iterator[Problem]:
             yield Problem(place, f'no model "{name}"; {allowed}{did_you_mean(name, ladder.models)}')
     if ladder.kind == "hub":
         yield from _hub_misfits(study)
+    else:
+        yield from _supervision_misfits(study, ladder)
 
 
 def _model_references(study: TrainedStudy) -> Iterator[tuple[Place, str]]:
@@ -268,8 +271,29 @@ def _hub_misfits(study: TrainedStudy) -> Iterator[Problem]:
     if study.training.learning_rate_width_exponent:
         yield Problem(("training", "learning_rate_width_exponent"), "must be 0: a hub ladder states no widths")
     for block, axes in study.grid.items():
-        if axes.base_seed != Axes().base_seed:
-            yield Problem(("grid", block, "base_seed"), "is an axis of built ladders only")
+        for name in ("base_seed", "supervision"):
+            if getattr(axes, name) != getattr(Axes(), name):
+                yield Problem(("grid", block, name), "is an axis of built ladders only")
+
+
+def _supervision_misfits(study: TrainedStudy, ladder: BuiltLadder) -> Iterator[Problem]:
+    known = [FULL_SUPERVISION, *ladder.supervisions]
+    named: list[tuple[Place, str, Iterable[str]]] = [
+        (("grid", block, "supervision", index), level, axes.models or ladder.models)
+        for block, axes in study.grid.items()
+        for index, level in enumerate(axes.supervision)
+    ]
+    for index, exclusion in enumerate(study.exclude):
+        if exclusion.where.supervision is not None:
+            named.append((("exclude", index, "where", "supervision"), exclusion.where.supervision, ()))
+    for place, level, models in named:
+        if level not in known:
+            allowed = f"the ladder {study.ladder} has {', '.join(known)}{did_you_mean(level, known)}"
+            yield Problem(place, f'no supervision "{level}"; {allowed}')
+            continue
+        without = [name for name in models if name in ladder.models and ladder.supervised_share(level, name) is None]
+        if without:
+            yield Problem(place, f"{level} has no share for {', '.join(without)} in the ladder {study.ladder}")
 
 
 def _shared_names(names: dict[Coordinates, str], blocks: dict[Coordinates, list[str]]) -> Iterator[Problem]:

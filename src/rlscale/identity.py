@@ -30,6 +30,7 @@ class Coordinates:
         reward_accuracy: probability that a reward is right.
         families: families of problems, sorted; empty for a parquet task, which has none.
         skill_share: share of the skills that training problems use.
+        supervision: how much of the supervised stage the base model got, by the ladder's name for it.
         base_seed: seed that makes the base model.
         seed: seed of the reinforcement learning.
     """
@@ -42,6 +43,7 @@ class Coordinates:
     reward_accuracy: float
     families: tuple[str, ...]
     skill_share: float
+    supervision: str
     base_seed: int
     seed: int
 
@@ -61,7 +63,7 @@ def run_name(point: Coordinates, ladder: Ladder) -> str:
         parts.append(f"acc{round(100 * point.reward_accuracy):03d}")
     if point.families not in ((), DEFAULT.families[0]):
         parts.append(f"fam-{'+'.join(point.families)}")
-    parts += _skill_part(point)
+    parts += [*_skill_part(point), *_supervision_part(point)]
     if ladder.kind == "built":
         parts.append(f"b{point.base_seed}")
     return "_".join([*parts, f"s{point.seed}"])
@@ -69,7 +71,7 @@ def run_name(point: Coordinates, ladder: Ladder) -> str:
 
 def base_name(point: Coordinates, ladder: Ladder) -> str:
     """Return for example ``q33k_base_b0``, or ``qwen2.5-7b_base`` where base models are downloaded."""
-    parts = [point.model, point.variant]
+    parts = [point.model, point.variant, *_supervision_part(point)]
     return "_".join([*parts, f"b{point.base_seed}"] if ladder.kind == "built" else parts)
 
 
@@ -152,6 +154,10 @@ def _skill_part(point: Coordinates) -> list[str]:
     return [f"skill{round(100 * point.skill_share):03d}"]
 
 
+def _supervision_part(point: Coordinates) -> list[str]:
+    return [] if point.supervision == DEFAULT.supervision[0] else [f"sup-{point.supervision}"]
+
+
 def _pool_values(study: TrainedStudy, point: Coordinates) -> dict[str, object]:
     seed = study.seed_offset + (study.task.seed if study.task.kind == "skills" else 0)
     return {"families": list(point.families), "skill_share": point.skill_share, "seed": seed}
@@ -170,7 +176,7 @@ def _built_checkpoint(ladder: Ladder, point: Coordinates) -> dict[str, object]:
     return {
         "seed": point.base_seed,
         "variant": point.variant,
-        "supervised": _stage_values(ladder.supervised, width),
+        "supervised": _stage_values(ladder.supervised_stage(point.supervision, point.model), width),
         "instruct": _stage_values(ladder.instruct, width) if point.variant == "instruct" else None,
     }
 

@@ -4,13 +4,29 @@ A *built* ladder describes small Qwen2-architecture decoders and the supervised 
 the task's own corpus. A *hub* ladder names published checkpoints.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from rlscale.model_base import NAME, Betas, Model, Problem, Share, refuse
+from rlscale.errors import did_you_mean
+from rlscale.model_base import FULL_SUPERVISION, NAME, Betas, Model, Problem, Share, refuse
 
 ModelName = Annotated[str, Field(pattern=NAME)]
+SupervisionName = Annotated[str, Field(pattern=NAME)]
+StepShare = Annotated[float, Field(gt=0.0)]
+
+
+def _share_tag(value: object) -> str:
+    return "by_size" if isinstance(value, dict) else "every_size"
+
+
+StepShares = Annotated[
+    Annotated[StepShare, Tag("every_size")]
+    | Annotated[dict[ModelName, StepShare], Field(min_length=1), Tag("by_size")],
+    Discriminator(_share_tag),
+]
+"""Share of the supervised steps: one for every size, or one by size."""
 
 
 def scaled_learning_rate(rate: float, exponent: float, width: int, reference_width: int) -> float:
@@ -79,11 +95,55 @@ class BuiltLadder(Model):
     models: dict[ModelName, BuiltModel] = Field(min_length=1, description="Shape of each size, by name.")
     supervised: Supervised = Field(description="The stage that makes a base model on the task's noisy corpus.")
     instruct: Supervised = Field(description="The further stage that makes an instruct model of a base model.")
+    supervisions: dict[SupervisionName, StepShares] = Field(
+        {},
+        description="Base models that got another share of the supervised steps than `full`, which is 1 for every size "
+        "and always there: by the name that a grid's axis `supervision` gives, one share for every size, or one by "
+        "size. The learning rate decays over the steps that are left.",
+    )
 
     @model_validator(mode="after")
     def _sizes_differ(self) -> Self:
         _refuse_equal_sizes({name: model.non_embedding_params for name, model in self.models.items()})
         return self
+
+    @model_validator(mode="after")
+    def _supervisions_fit(self) -> Self:
+        refuse([problem for level in self.supervisions for problem in self._supervision_problems(level)])
+        return self
+
+    def supervised_share(self, supervision: str, model: str) -> float | None:
+        """Return the share of the supervised steps that a base model gets; None where the ladder states none."""
+        shares = 1.0 if supervision == FULL_SUPERVISION else self.supervisions.get(supervision)
+        return shares.get(model) if isinstance(shares, dict) else shares
+
+    def supervised_stage(self, supervision: str, model: str) -> Supervised:
+        """Return the stage that makes a base model: its share of the steps, rounded, and at least one.
+
+        Raises:
+            KeyError: the ladder states no such share.
+        """
+        share = self.supervised_share(supervision, model)
+        if share is None:
+            raise KeyError(f"{supervision} of {model}")
+        return self.supervised.model_copy(update={"steps": _share_of(self.supervised.steps, share)})
+
+    def _supervision_problems(self, level: str) -> Iterator[Problem]:
+        if level == FULL_SUPERVISION:
+            said = "is the name of the whole stage, which every ladder has; choose another"
+            yield Problem(("supervisions", level), said)
+            return
+        shares = self.supervisions[level]
+        by_size = shares if isinstance(shares, dict) else {None: shares}
+        for model, share in by_size.items():
+            place = ("supervisions", level) if model is None else ("supervisions", level, model)
+            steps = _share_of(self.supervised.steps, share)
+            if model is not None and model not in self.models:
+                allowed = f"the ladder has {', '.join(self.models)}{did_you_mean(model, self.models)}"
+                yield Problem(place, f'no model "{model}"; {allowed}')
+            elif steps < self.supervised.warmup_steps:
+                need = f"fewer than the {self.supervised.warmup_steps} of the warm-up"
+                yield Problem(place, f"is {share:g}: {steps} of {self.supervised.steps} steps, {need}")
 
 
 class HubModel(Model):
@@ -112,6 +172,10 @@ class HubLadder(Model):
     def _sizes_differ(self) -> Self:
         _refuse_equal_sizes({name: model.params for name, model in self.models.items()})
         return self
+
+
+def _share_of(steps: int, share: float) -> int:
+    return max(1, round(share * steps))
 
 
 Ladder = Annotated[BuiltLadder | HubLadder, Field(discriminator="kind")]

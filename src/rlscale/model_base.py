@@ -17,6 +17,9 @@ T = TypeVar("T")
 NAME = r"^[A-Za-z][A-Za-z0-9.-]*$"
 """Names that become parts of file names, where `_` parts the factors."""
 
+FULL_SUPERVISION = "full"
+"""The supervision of a base model that got every step of its ladder's supervised stage."""
+
 
 class Model(BaseModel):
     """A frozen model without unknown keys, silent conversions, NaN or infinity."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, RootModel, Tag, model_validator
 
-from rlscale.model_base import Betas, Distinct, Model, Problem, Share, refuse
+from rlscale.model_base import FULL_SUPERVISION, NAME, Betas, Distinct, Model, Problem, Share, refuse
 from rlscale.task_spec import Family
 
 Variant = Literal["base", "instruct"]
@@ -15,6 +15,7 @@ Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 GroupSize = Annotated[int, Field(ge=2)]
 SkillShare = Annotated[float, Field(gt=0.0, le=1.0)]
+Supervision = Annotated[str, Field(pattern=NAME)]
 
 
 class LogSpaced(Model):
@@ -86,6 +87,10 @@ class Axes(Model):
     reward_accuracy: Distinct[Share] = Field((1.0,), description="Probability that a reward is right.")
     families: Distinct[Distinct[Family]] = Field((("chain",),), description="Families of problems trained on together.")
     skill_share: Distinct[SkillShare] = Field((1.0,), description="Share of the skills that training problems use.")
+    supervision: Distinct[Supervision] = Field(
+        (FULL_SUPERVISION,),
+        description="How much of the supervised stage the base model got: full, or a level of the ladder's.",
+    )
     base_seed: Distinct[Seed] = Field((0,), description="Seeds that make the base model.")
     seed: Distinct[Seed] = Field((0,), description="Seeds of the reinforcement learning.")
 
@@ -100,6 +105,7 @@ class Where(Model):
     reward_accuracy: Share | None = Field(None, description="Probability that a reward is right.")
     families: Distinct[Family] | None = Field(None, description="Families trained on together, in any order.")
     skill_share: SkillShare | None = Field(None, description="Share of the skills.")
+    supervision: Supervision | None = Field(None, description="How much of the supervised stage the base model got.")
     base_seed: Seed | None = Field(None, description="Seed of the base model, before seed_offset.")
     seed: Seed | None = Field(None, description="Seed of the run, before seed_offset.")
 

@@ -17,6 +17,7 @@ from rlscale.files import write_if_changed
 from rlscale.grid import Grid, Run
 from rlscale.identity import RUN_ATTRIBUTES, Coordinates
 from rlscale.ladder import HubLadder
+from rlscale.model_base import FULL_SUPERVISION
 from rlscale.paths import LADDERS, StudyPaths, record_of
 from rlscale.provenance import STAGE_VERSION
 from rlscale.study import PublishedStudy, TrainedStudy
@@ -162,6 +163,8 @@ class OpenStudy:
         for name in FACTORS:
             if _varies_alone(runs, name):
                 figures[name] = {"kind": "factor", "factor": name}
+        if _has_controls(runs):
+            figures["controls"] = {"kind": "controls", "first_step": law.first_step}
         return figures
 
     def _block(self) -> str | None:
@@ -199,6 +202,19 @@ class OpenStudy:
 
 def _attributes(run: Run) -> dict[str, object]:
     return {name: getattr(run, name) for name in RUN_ATTRIBUTES}
+
+
+def _has_controls(runs: Iterable[Run]) -> bool:
+    """Return whether three sizes have one supervision other than full, or one size has three, all else being equal."""
+    sizes: dict[tuple[object, ...], set[object]] = {}
+    levels: dict[tuple[object, ...], set[object]] = {}
+    apart = {"model", "params", "supervision", "base_seed", "seed"}
+    for run in runs:
+        others = tuple(getattr(run, name) for name in Coordinates.__annotations__ if name not in apart)
+        levels.setdefault((*others, run.params), set()).add(run.supervision)
+        if run.supervision != FULL_SUPERVISION:
+            sizes.setdefault((*others, run.supervision), set()).add(run.params)
+    return any(len(found) >= 3 for found in (*sizes.values(), *levels.values()))
 
 
 def _varies_alone(runs: Iterable[Run], axis: str) -> bool:

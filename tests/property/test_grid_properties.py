@@ -12,7 +12,8 @@ from rlscale.ladder import BuiltLadder
 from rlscale.study import TrainedStudy
 from rlscale.study_parts import LogSpaced
 
-LADDER = BuiltLadder.model_validate(ladder_values())
+SUPERVISIONS = {"half": 0.5, "matched": {"small": 1, "large": 0.3}}
+LADDER = BuiltLadder.model_validate(ladder_values() | {"supervisions": SUPERVISIONS})
 
 
 def subset(values: list[Any]) -> st.SearchStrategy[list[Any]]:
@@ -29,10 +30,12 @@ AXES = st.fixed_dictionaries(
         "reward_accuracy": subset([1.0, 0.9, 0.75, 0.0]),
         "families": subset([["chain"], ["sum"], ["sum", "chain"], ["equation", "chain"]]),
         "skill_share": subset([1.0, 0.5, 0.25]),
+        "supervision": subset(["full", "half", "matched"]),
         "base_seed": subset([0, 1, 5]),
         "seed": subset([0, 1, 7]),
     },
 )
+AXIS_NAMES = ["model", "variant", "tau", "reward_accuracy", "families", "supervision", "base_seed", "seed"]
 BLOCKS = st.dictionaries(st.sampled_from(["reuse", "reward", "more"]), AXES, max_size=2)
 
 
@@ -85,7 +88,7 @@ def test_a_seed_offset_is_the_same_as_larger_seeds(law: dict[str, Any], offset: 
 def test_excluded_and_kept_runs_are_the_whole_product(law: dict[str, Any], data: st.DataObject):
     whole = grid_of(grid={"law": law})
     victim = data.draw(st.sampled_from(list(whole.runs.values())))
-    axis = data.draw(st.sampled_from(["model", "variant", "tau", "reward_accuracy", "families", "base_seed", "seed"]))
+    axis = data.draw(st.sampled_from(AXIS_NAMES))
     value = getattr(victim, axis)
     matching = {run.run_id for run in whole.runs.values() if getattr(run, axis) == value}
     if len(matching) == len(whole.runs):

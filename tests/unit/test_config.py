@@ -191,6 +191,27 @@ def test_find_study_without_a_repository(tmp_path: Path, monkeypatch: pytest.Mon
             "{path}:7:32: models.q3k.heads: is 5; width 12 must",
         ),
         ("  steps: 20", "  steps: 1", "{path}:25:3: instruct.warmup_steps: is 2; at most steps (1)"),
+        *(
+            ("kind: built", f"supervisions: {{{level}}}\nkind: built", "{path}:3:16: supervisions." + error)
+            for level, error in (
+                ("full: 0.5", "full: is the name of the whole stage, which every ladder has; choose another"),
+                ("half_: 0.5", 'half_: the key is "half_"; it must match'),
+                ("half: 0", "half: is 0; it must be greater than 0"),
+                ("half: much", 'half: is "much" (a text); a number is needed'),
+                ("half: {}", "half: has too few entries; at least 1"),
+                ("half: 0.01", "half: is 0.01: 3 of 300 steps, fewer than the 5 of the warm-up"),
+            )
+        ),
+        (
+            "kind: built",
+            "supervisions: {half: {q3k: 0.01}}\nkind: built",
+            "{path}:3:23: supervisions.half.q3k: is 0.01: 3 of 300 steps, fewer than the 5 of the warm-up",
+        ),
+        (
+            "kind: built",
+            "supervisions: {half: {q3k: 1, q4k: 0.5}}\nkind: built",
+            '{path}:3:31: supervisions.half.q4k: no model "q4k"; the ladder has q3k, q5k, q12k; did you mean q',
+        ),
     ],
 )
 def test_an_error_in_a_ladder_names_the_ladder(tmp_path: Path, old: str, new: str, error: str):

@@ -20,6 +20,7 @@ RUN: dict[str, Any] = {
     "reward_accuracy": 0.9,
     "families": ["chain", "sum"],
     "skill_share": 0.5,
+    "supervision": "full",
     "base_seed": 0,
     "seed": 1,
     "blocks": ["law", "reuse"],

@@ -29,8 +29,12 @@ IDS = [
     "steps_over_uniqueness",
     "reward_accuracy_slope",
     "reward_accuracy_end_loss",
+    "reward_accuracy_asymptote",
     "base_ceiling",
     "diversity_slope",
+    "size_at_equal_base_loss",
+    "base_loss_at_equal_size",
+    "group_size_at_equal_compute",
     "transfer",
     "crossovers",
 ]
@@ -130,6 +134,28 @@ def test_reuse_that_harms_at_once_contradicts_harmless() -> None:
     assert result["reuse_harmless"].verdict == "contradicted"
     assert result["reuse_harmless"].evidence.startswith("No tau is shown to be harmless, not even 4:")
     assert result["steps_over_uniqueness"].verdict == "contradicted"
+
+
+def test_reuse_at_two_sizes_uses_both_and_says_each() -> None:
+    """Runs of another size that differ in tau join the blocks; the mean of both sizes hides neither."""
+    options: dict[str, Any] = {"bases": 3, "arm_bases": 3, "r_star": 4.0, "taus": (1, 2, 64), "run_sd": 0.002}
+    small, large = (simulate_study(3, slope=slope, **options) for slope in (0.15, 0.5))
+    large = large[large["params"] == FACTOR_SIZE]
+    large = large.assign(params=10 * FACTOR_SIZE, run="large_" + large["run"])
+    result = found(pd.concat([small, large], ignore_index=True))
+    ends = pd.concat([small, large])
+    ends = ends[(ends["step"] == ends["step"].max()) & ends["params"].isin([FACTOR_SIZE, 10 * FACTOR_SIZE])]
+    ends = ends[(ends["reward_accuracy"] == 1) & (ends["skill_share"] == 1)]
+    wide = np.log10(ends.pivot_table(index=["params", "base_seed"], columns="tau", values="test_loss"))
+    ratios = 10 ** (wide[64] - wide[1]).groupby("params").mean()
+    said = result["reuse_harmful"].evidence.split(") (")[-1]
+    values = [float(part.split(" for ")[0]) for part in said.split(")")[0].split(", ")]
+    assert values == pytest.approx(ratios.to_list(), rel=0.05)  # the loss at the end is read off a line through it
+    assert said.startswith(f"{values[0]:.3f} for {FACTOR_SIZE // 1000}k, {values[1]:.3f} for {FACTOR_SIZE // 100}k)")
+    assert len(result["reuse_harmful"].runs) == 12
+    for name in ("reuse_harmless", "steps_over_uniqueness"):
+        assert " for 12k, " in result[name].evidence
+        assert " for 12k" not in found(small)[name].evidence
 
 
 def test_one_run_an_arm_borrows_the_spread_between_base_models(study: pd.DataFrame) -> None:
@@ -252,11 +278,16 @@ def test_transfer_from_the_scores_of_another_suite() -> None:
     curves = simulate_study(9, bases=4)
     own = curves[["run", "step"]].assign(suite="heldout", mode="exact", score=1 - curves["test_loss"], problems=2_000)
     carried = own.assign(suite="long", score=1 - curves["test_loss"] ** 0.5)
+    unseen = own.assign(suite="sum", score=0.0)  # a family that no run is trained on and none ever solves
     lost = own.assign(suite="other", score=np.minimum(1 - curves["test_loss"], 0.3) * (1 - curves["step"] / 600))
     greedy = own.assign(mode="greedy", score=0.5)
-    scores = pd.concat([own, carried, lost, greedy], ignore_index=True)
+    scores = pd.concat([own, carried, lost, unseen, greedy], ignore_index=True)
     result = found(curves, scores=scores)
-    assert "transfer" not in result
+    assert [name for name in result if name.startswith("transfer")] == [
+        *("transfer_long", "transfer_other", "transfer_sum"),
+    ]
+    assert result["transfer_sum"].verdict == "inconclusive"
+    assert "ends at 1.000 on average" in result["transfer_sum"].evidence
     assert result["transfer_long"].verdict == "supported"
     assert ", 0.500 of the slope on the law's own suite" in result["transfer_long"].evidence
     assert result["transfer_other"].verdict == "contradicted"
@@ -320,6 +351,8 @@ def test_the_verdict_on_saturation_is_passed_on(study: pd.DataFrame) -> None:
     assert "it is ahead held out (log_slope p = 0.01)" in result["slope_saturates_compute"].evidence
     assert result["slope_saturates_samples"].verdict == "inconclusive"
     assert result["data_efficiency"].p_holm == found(study)["data_efficiency"].p_holm  # no part of Holm's family
+    without = found(study, saturation={"compute": None, "samples": None})  # as fits without intervals have it
+    assert without["slope_saturates_compute"].verdict == "not tested"
 
 
 def test_claims_without_runs_are_not_tested_and_say_why(study: pd.DataFrame) -> None:

@@ -18,6 +18,10 @@ def grid_of(ladder: dict[str, Any] | None = None, **changes: Any) -> Grid:
     )
 
 
+def supervised(**supervisions: Any) -> dict[str, Any]:
+    return ladder_values() | {"supervisions": supervisions}
+
+
 def fingerprints(grid: Grid) -> dict[str, str]:
     return {run_id: run.fingerprint for run_id, run in grid.runs.items()}
 
@@ -25,16 +29,16 @@ def fingerprints(grid: Grid) -> dict[str, str]:
 def test_ids_show_factors_only_where_they_are_not_the_default():
     factors = {
         "models": ["small"], "variant": ["instruct"], "tau": [4], "group_size": [16], "reward_accuracy": [0.75],
-        "families": [["sum", "chain"]], "skill_share": [0.5], "base_seed": [3], "seed": [2],
+        "families": [["sum", "chain"]], "skill_share": [0.5], "supervision": ["half"], "base_seed": [3], "seed": [2],
     }  # fmt: skip
-    grid = grid_of(grid={"law": {}, "all": factors})
+    grid = grid_of(supervised(half=0.5), grid={"law": {}, "all": factors})
     assert list(grid.runs) == [
         "large_base_b0_s0",
         "small_base_b0_s0",
-        "small_instruct_tau004_g16_acc075_fam-chain+sum_skill050_b3_s2",
+        "small_instruct_tau004_g16_acc075_fam-chain+sum_skill050_sup-half_b3_s2",
     ]
     assert list(grid.pools) == ["chain", "chain+sum_skill050"]
-    assert list(grid.bases) == ["large_base_b0", "small_base_b0", "small_instruct_b3"]
+    assert list(grid.bases) == ["large_base_b0", "small_base_b0", "small_instruct_sup-half_b3"]
 
 
 def test_a_run_in_two_blocks_is_trained_once():
@@ -174,6 +178,90 @@ def test_the_fingerprint_of_a_known_run_stays():
     assert fingerprints(grid_of())["small_base_b0_s0"] == "6baf2d25863282ac"
 
 
+def supervised_steps(grid: Grid) -> dict[str, int]:
+    return {name: base.spec["supervised"]["steps"] for name, base in grid.bases.items()}  # type: ignore[index]
+
+
+def test_supervision_is_a_share_of_the_supervised_steps():
+    ladder = supervised(half=0.5, double=2, least=0.16, matched={"small": 0.74, "large": 0.25})
+    levels = ["full", "half", "double", "least", "matched"]
+    grid = grid_of(ladder, grid={"law": {"supervision": levels, "base_seed": [3]}})
+    shares = {"": 10, "half": 5, "double": 20, "least": 2}
+    expected = {
+        f"{model}_base_{f'sup-{level}_' if level else ''}b3": steps
+        for model in ("small", "large")
+        for level, steps in shares.items()
+    }
+    # 0.25 of 10 steps: Python rounds halves to even.
+    assert supervised_steps(grid) == {**expected, "small_base_sup-matched_b3": 7, "large_base_sup-matched_b3": 2}
+    runs = grid.runs
+    whole, half = (
+        runs[name].identity["base"]["supervised"]  # type: ignore[index]
+        for name in ("small_base_b3_s0", "small_base_sup-half_b3_s0")
+    )
+    assert {**whole, "steps": 5} == half
+    assert {run.supervision for run in runs.values()} == set(levels)
+    assert len(set(fingerprints(grid).values())) == len(runs) == 10
+
+
+def test_a_share_never_leaves_less_than_a_step():
+    ladder = supervised(tiny=0.001)
+    ladder["supervised"]["warmup_steps"] = 0
+    grid = grid_of(ladder, grid={"law": {"models": ["small"], "supervision": ["tiny"]}})
+    assert supervised_steps(grid) == {"small_base_sup-tiny_b0": 1}
+
+
+def test_supervisions_are_no_part_of_the_identity_of_runs_that_do_not_use_them():
+    blocks = {"law": {"supervision": ["full", "half"]}}
+    before = fingerprints(grid_of(supervised(half=0.5), grid=blocks))
+    after = fingerprints(grid_of(supervised(half=0.4, double=2), grid=blocks))
+    assert {name for name in before if before[name] != after[name]} == {
+        "small_base_sup-half_b0_s0",
+        "large_base_sup-half_b0_s0",
+    }
+    assert fingerprints(grid_of()).items() <= before.items()
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "message"),
+    [
+        (
+            {"grid": {"law": {"supervision": ["full", "halff"]}}},
+            ("grid", "law", "supervision", 1),
+            'no supervision "halff"; the ladder ladder has full, half, matched; did you mean half?',
+        ),
+        (
+            {"grid": {"law": {}, "more": {"supervision": ["matched"]}}},
+            ("grid", "more", "supervision", 0),
+            "matched has no share for large in the ladder ladder",
+        ),
+        (
+            {"exclude": [{"where": {"supervision": "match"}, "reason": "x"}]},
+            ("exclude", 0, "where", "supervision"),
+            "did you mean matched?",
+        ),
+    ],
+)
+def test_a_supervision_that_the_ladder_lacks_is_named_with_its_place(
+    changes: dict[str, Any], place: tuple[str | int, ...], message: str
+):
+    with pytest.raises(GridError) as error:
+        grid_of(supervised(half=0.5, matched={"small": 0.5}), **changes)
+    assert [problem.at for problem in error.value.problems] == [place]
+    assert message in error.value.problems[0].message
+
+
+def test_a_supervision_can_be_excluded_and_needs_shares_of_the_sizes_used_only():
+    where = {"supervision": "matched", "base_seed": 1}
+    grid = grid_of(
+        supervised(matched={"small": 0.5}),
+        grid={"law": {}, "matched": {"models": ["small"], "supervision": ["matched"], "base_seed": [0, 1]}},
+        exclude=[{"where": where, "reason": "enough"}],
+    )
+    assert grid.excluded == [("small_base_sup-matched_b1_s0", "enough")]
+    assert "small_base_sup-matched_b0_s0" in grid.runs
+
+
 def hub_study(**changes: Any) -> TrainedStudy:
     task = {"kind": "parquet", "train": ["a.parquet"], "suites": {"math": "b.parquet"}}
     training = {"prompts_per_step": 4, "learning_rate": 1e-6, "max_prompt_tokens": 8, "max_new_tokens": 8}
@@ -192,10 +280,12 @@ def test_a_hub_ladder_names_repositories():
 
 
 def test_a_hub_ladder_refuses_what_only_built_models_have():
-    study = hub_study(trainer="local", grid={"law": {"base_seed": [0, 1]}})
+    study = hub_study(trainer="local", grid={"law": {"base_seed": [0, 1], "supervision": ["full", "half"]}})
     with pytest.raises(GridError) as error:
         expand(study, HubLadder.model_validate(hub_values()))
-    assert [problem.at for problem in error.value.problems] == [("trainer",), ("grid", "law", "base_seed")]
+    assert [problem.at for problem in error.value.problems] == [
+        *(("trainer",), ("grid", "law", "base_seed"), ("grid", "law", "supervision")),
+    ]
 
 
 def test_task_and_ladder_must_be_of_one_kind():

@@ -77,6 +77,23 @@ def test_an_unknown_study_is_refused(clone: Clone) -> None:
     assert "Traceback" not in said
 
 
+def test_controls_are_drawn_where_three_sizes_or_three_levels_have_them(clone: Clone) -> None:
+    shares = {"half": 0.5, "quarter": 0.25, "matched": {"q3k": 1, "q5k": 0.5, "q12k": 0.25}}
+    clone.replace("config/models/smoke.yaml", "kind: built\n", f"kind: built\nsupervisions: {json.dumps(shares)}\n")
+    blocks = {
+        "levels": {"models": ["q3k"], "supervision": ["full", "half", "quarter"]},
+        "matched": {"supervision": ["matched"]},
+        "few": {"models": ["q3k", "q5k"], "supervision": ["half"]},
+    }
+    for name, bases in {"levels": 5, "matched": 6, "few": 5}.items():
+        clone.change_study(
+            lambda study, name=name: study.update(grid={"law": {}, name: blocks[name]}), to=f"{name}.yaml"
+        )
+        planned = clone.planned("--config", f"study={name}.yaml")
+        assert (planned["base"], planned["train"]) == (bases, bases)
+        assert planned.get("figure_controls", 0) == (name != "few")
+
+
 def test_a_study_of_one_s_own_takes_no_shipped_name(clone: Clone) -> None:
     clone.change_study(lambda _: None, to="smoke.yaml")
     said = clone.snakemake("-n", "--config", "study=smoke.yaml", fails=True)

@@ -153,6 +153,30 @@ rule figure_reuse:
         "rlscale stage figure {wildcards.study} reuse"
 
 
+rule figure_controls:
+    """Is it the size or the base model: the slope k at equal base loss, and at equal size."""
+    input:
+        lambda w: studies.open(w.study).paths.spec("figures", "controls"),
+        "results/{study}/tables/curves.parquet",
+    output:
+        svg=report(
+            "results/{study}/figures/controls.svg",
+            caption="../report/controls.rst",
+            category="Controls",
+            labels={"study": "{study}", "figure": "controls"},
+        ),
+        png="results/{study}/figures/controls.png",
+        record="results/{study}/figures/controls.svg.record.json",
+    log:
+        "results/{study}/logs/figure/controls.log",
+    conda:
+        "../../envs/core.yaml"
+    params:
+        version=STAGE_VERSION["figure"],
+    shell:
+        "rlscale stage figure {wildcards.study} controls"
+
+
 rule figure_factor:
     """Test loss for each level of a factor."""
     input:

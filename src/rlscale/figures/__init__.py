@@ -3,6 +3,7 @@
 Nothing here opens a file or touches pyplot; the same tables and metadata give the same bytes in every process.
 """
 
+from rlscale.figures.controls import controls
 from rlscale.figures.law import loss_against_x
 from rlscale.figures.parameters import profile, slope
 from rlscale.figures.predictions import forecast
@@ -10,4 +11,15 @@ from rlscale.figures.ranking import tournament
 from rlscale.figures.style import human_count, render
 from rlscale.figures.sweep import factor, reuse
 
-__all__ = ["factor", "forecast", "human_count", "loss_against_x", "profile", "render", "reuse", "slope", "tournament"]
+__all__ = [
+    "controls",
+    "factor",
+    "forecast",
+    "human_count",
+    "loss_against_x",
+    "profile",
+    "render",
+    "reuse",
+    "slope",
+    "tournament",
+]

@@ -6,7 +6,8 @@ import pandas as pd
 
 from rlscale.errors import UserError
 
-RUN_COLUMNS = ("params", "run", "model", "variant", "tau", "group_size", "reward_accuracy", "families", "skill_share")
+FACTOR_COLUMNS = ("variant", "tau", "group_size", "reward_accuracy", "families", "skill_share", "supervision")
+RUN_COLUMNS = ("params", "run", "model", *FACTOR_COLUMNS)
 SEED_COLUMNS = ("base_seed", "seed")
 
 
@@ -64,7 +65,7 @@ def runs(curves: pd.DataFrame) -> list[pd.DataFrame]:
 def omissions(curves: pd.DataFrame, missing: Sequence[str]) -> list[str]:
     """Return a sentence for the excluded runs of a table and one for the cells that are not there."""
     said = []
-    if count := len(runs(curves[is_excluded(curves)])):
+    if count := curves[is_excluded(curves)].groupby(run_columns(curves), dropna=False).ngroups:
         said.append(f"Excluded by the study's rules, not drawn: {count} run{'s' if count > 1 else ''}.")
     return said + absences(missing)
 

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from rlscale.errors import UserError
-from rlscale.findings import factor_claims, reuse_claims, size_claims
+from rlscale.findings import asymptote_claims, control_claims, factor_claims, reuse_claims, size_claims
+from rlscale.findings.control_claims import control_slopes
 from rlscale.findings.crossovers import crossovers
 from rlscale.findings.finding import Effect, Finding, settle
 from rlscale.findings.published import published_reuse
@@ -19,7 +20,16 @@ from rlscale.findings.runs import gather_runs
 from rlscale.findings.size_claims import reference_runs
 from rlscale.findings.transfer_claims import transfer
 
-__all__ = ["Effect", "Finding", "ReuseFit", "findings", "fit_reuse", "published_reuse", "reuse_points"]
+__all__ = [
+    "Effect",
+    "Finding",
+    "ReuseFit",
+    "control_slopes",
+    "findings",
+    "fit_reuse",
+    "published_reuse",
+    "reuse_points",
+]
 
 
 def findings(
@@ -29,20 +39,21 @@ def findings(
     max_params: float | None,
     scores: pd.DataFrame | None,
     reuse: pd.DataFrame | None,
-    saturation: Mapping[str, Mapping[str, Any]] | None,
+    saturation: Mapping[str, Mapping[str, Any] | None] | None,
 ) -> list[Finding]:
     """Test every claim on a study.
 
     Args:
         curves: the study's curves: params, step, samples, test_loss, and whatever there is of compute_flops, run,
             base_seed, seed, excluded and the factors (variant, tau, group_size, reward_accuracy, families,
-            skill_share). Rows of step 0 are the base score; runs that a gate excluded are left out.
+            skill_share, supervision). Rows of step 0 are the base score; runs that a gate excluded are left out.
         x_first_step: the law's first step; slopes are fitted from it on.
         max_params: sizes above this are left out, as they are from the law; None for none.
         scores: the scores of all suites, one row a run, step, suite and mode; None where there are none.
         reuse: points of a reuse experiment that is not part of the curves (see `published_reuse`); None where there is
             none, and the runs of the curves that differ in tau are used.
-        saturation: by X ("compute", "samples"), the verdict of the comparison of laws: verdict, reason, p_values.
+        saturation: by X ("compute", "samples"), the verdict of the comparison of laws: verdict, reason, p_values;
+            None for a fit without intervals, which compares none.
 
     Returns:
         One finding a claim, always in the same order.
@@ -71,8 +82,12 @@ def findings(
             reuse_claims.steps_over_uniqueness(reused),
             factor_claims.reward_slope(runs),
             factor_claims.reward_end_loss(runs),
+            asymptote_claims.reward_asymptote(runs),
             size_claims.ceiling(alike),
             factor_claims.diversity(runs),
+            control_claims.size_at_equal_base_loss(runs),
+            control_claims.base_loss_at_equal_size(runs),
+            control_claims.group_size_at_equal_compute(runs),
             *transfer(curves, scores, first_step=x_first_step, max_params=max_params),
             crossovers(alike),
         ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -10,14 +10,26 @@ from rlscale.findings.estimates import Contrast, Estimate, Spread, over_blocks, 
 from rlscale.findings.finding import Claim, Effect, Outcome, directional, equivalent, span, untested
 from rlscale.findings.runs import Reading, Run, loss_at, readings, slope
 from rlscale.findings.size_claims import names, reference_runs
+from rlscale.laws import Array
 
 VARIANT_MARGIN = 0.2
 """Base and instruct learn alike where their slopes differ by less than this share."""
 
+T = TypeVar("T")
 Block = Mapping[Any, Sequence[Run]]
 """The runs of one base model by level of the factor that they differ in."""
 
-_QUALITY = "no statement of Tan et al.; the field asks it of noisy verifiers and reward models"
+Read = Callable[[Run], Reading | None]
+Place = Callable[[Any, Sequence[Run]], float]
+"""Where the runs of a level of a factor lie on an abscissa."""
+
+QUALITY = "no statement of Tan et al.; the field asks it of noisy verifiers and reward models"
+_COUNTS = {2: "two", 3: "three"}
+
+
+def at_level(level: Any, _: Sequence[Run]) -> float:
+    """Return the level itself."""
+    return float(level)
 
 
 def arms(runs: Sequence[Run], factor: str) -> list[Block]:
@@ -60,9 +72,7 @@ def levels_of(group: Sequence[Run], factor: str) -> list[Any]:
     return sorted({run.factors[factor] for run in group})
 
 
-def term(
-    runs: Sequence[Run], read: Callable[[Run], Reading | None], weight: float
-) -> list[tuple[float, Reading]] | None:
+def term(runs: Sequence[Run], read: Read, weight: float) -> list[tuple[float, Reading]] | None:
     """Return the mean reading of runs of one arm as part of a contrast; None where a run lacks the reading."""
     items = readings(runs, read)
     return [(weight / len(items), item) for item in items] if len(items) == len(runs) else None
@@ -74,12 +84,21 @@ def unit_of(blocks: Sequence[Block]) -> str:
     return "base models" if len(bases) == len(blocks) else "training seeds"
 
 
-def borrow(runs: Sequence[Run], read: Callable[[Run], Reading | None]) -> Spread | None:
+def borrow(runs: Sequence[Run], read: Read) -> Spread | None:
     """Return the spread of a reading between base models of the sizes that the study repeats."""
     return spread(readings(reference_runs(runs), read))
 
 
-def contrast_of(block: Block, weights: Mapping[Any, float], read: Callable[[Run], Reading | None]) -> Contrast | None:
+def of_block(blocks: Sequence[Block], value: Callable[[Block], T]) -> Callable[[Run], T | None]:
+    """Return a function from a run to a value of its block: of the only one for runs of none, which lend a spread."""
+    values = [value(block) for block in blocks]
+    by_run = {
+        run.name: own for block, own in zip(blocks, values, strict=True) for group in block.values() for run in group
+    }
+    return lambda run: by_run.get(run.name, values[0] if len(values) == 1 else None)
+
+
+def contrast_of(block: Block, weights: Mapping[Any, float], read: Read) -> Contrast | None:
     """Return the weighted sum of the levels' mean readings; None where a level or a reading is missing."""
     parts = [term(block[level], read, weight) if level in block else None for level, weight in weights.items()]
     return None if any(part is None for part in parts) else [item for part in parts if part for item in part]
@@ -87,9 +106,9 @@ def contrast_of(block: Block, weights: Mapping[Any, float], read: Callable[[Run]
 
 def reward_slope(runs: Sequence[Run]) -> Outcome:
     """Test whether k grows with the accuracy of the reward."""
-    claim = Claim("reward_accuracy_slope", "More accurate rewards teach faster: k grows with their accuracy.", _QUALITY)
+    claim = Claim("reward_accuracy_slope", "More accurate rewards teach faster: k grows with their accuracy.", QUALITY)
     effect = ("change of k per 0.1 of reward accuracy", "log10 loss per log10 X")
-    return _trend(claim, runs, "reward_accuracy", lambda run: slope(run, "samples"), effect, per=10.0, sign=1)
+    return trend(claim, runs, "reward_accuracy", lambda run: slope(run, "samples"), effect, per=10.0, sign=1)
 
 
 def reward_end_loss(runs: Sequence[Run]) -> Outcome:
@@ -97,11 +116,11 @@ def reward_end_loss(runs: Sequence[Run]) -> Outcome:
     claim = Claim(
         "reward_accuracy_end_loss",
         "More accurate rewards reach a lower loss in the same number of steps.",
-        _QUALITY,
+        QUALITY,
     )
     effect = ("change of the end loss per 0.1 of reward accuracy", "log10 loss")
     end = last_shared_step(arms(runs, "reward_accuracy"))
-    return _trend(claim, runs, "reward_accuracy", lambda run: loss_at(run, "step", end), effect, per=10.0, sign=-1)
+    return trend(claim, runs, "reward_accuracy", lambda run: loss_at(run, "step", end), effect, per=10.0, sign=-1)
 
 
 def diversity(runs: Sequence[Run]) -> Outcome:
@@ -112,7 +131,7 @@ def diversity(runs: Sequence[Run]) -> Outcome:
         "no statement of Tan et al., who train on one curriculum; the field asks it of narrow problem sets",
     )
     effect = ("change of k from no skill to all skills trained on", "log10 loss per log10 X")
-    return _trend(claim, runs, "skill_share", lambda run: slope(run, "samples"), effect, per=1.0, sign=1)
+    return trend(claim, runs, "skill_share", lambda run: slope(run, "samples"), effect, per=1.0, sign=1)
 
 
 def variants_alike(runs: Sequence[Run]) -> Outcome:
@@ -159,47 +178,80 @@ def last_shared_step(blocks: Sequence[Block]) -> float:
     return min((run.last_step for block in blocks for group in block.values() for run in group), default=0.0)
 
 
-def _trend(
+def trend(
     claim: Claim,
     runs: Sequence[Run],
     factor: str,
-    read: Callable[[Run], Reading | None],
+    read: Read,
     effect: tuple[str, str],
     *,
-    per: float,
     sign: int,
+    per: float = 1.0,
+    place: Place = at_level,
+    least: int = 2,
+    more: str = "",
 ) -> Outcome:
-    """Test the slope of a reading in the level of a factor, fitted within each base model."""
+    """Test the slope of a reading in the level of a factor, fitted within each base model.
+
+    Args:
+        claim: what is tested.
+        runs: all runs of the study; those that differ in the factor alone are used.
+        factor: the factor.
+        read: what is read off a run; a level with a run that lacks it is left out.
+        effect: name and unit of the slope.
+        sign: that the claim gives the slope.
+        per: the slope is that per 1 / ``per`` of the place.
+        place: where the runs of a level lie on the abscissa.
+        least: fewest levels of a base model.
+        more: further evidence.
+    """
     blocks = [
         {level: group for level, group in block.items() if term(group, read, 1.0)} for block in arms(runs, factor)
     ]
-    blocks = [block for block in blocks if len(block) > 1]
+    blocks = [block for block in blocks if len(block) >= least and np.ptp(_places(block, place)) > 0]
     if not blocks:
-        return untested(claim, f"The study has no base model with runs of two values of {factor}.")
-    contrasts = [_line(block, read, per) for block in blocks]
+        return untested(claim, f"The study has no base model with runs of {_COUNTS[least]} values of {factor}.")
+    contrasts = [line(block, read, place, per) for block in blocks]
     estimate = over_blocks(contrasts, borrow(runs, read), unit=unit_of(blocks))
     if not estimate.between_runs and len(blocks[0]) >= 4:
-        estimate = _scatter(blocks[0], read, per)
+        estimate = _scatter(blocks[0], read, place, per)
     low, high = estimate.bounds()
     shown = Effect(*effect, estimate.value, low, high)
-    values: dict[Any, list[float]] = {}
-    for block in blocks:
-        for level, group in block.items():
-            values.setdefault(level, []).extend(item.value for item in readings(group, read))
-    by_level = ", ".join(f"{np.mean(values[level]):.3g} at {level:g}" for level in sorted(values))
-    evidence = f"The {shown.name} is {estimate.value:+.3g} {span(shown)} (by {factor}: {by_level})"
+    by_level = ", ".join(f"{value:.3g} at {said}" for said, value in _by_level_means(blocks, read, place))
+    evidence = f"The {shown.name} is {estimate.value:+.3g} {span(shown)} (by {factor}: {by_level}){more}"
     used = [item for contrast in contrasts for _, item in contrast]
     return directional(claim, estimate, shown, sign=sign, evidence=evidence, runs=names(used))
 
 
-def _line(block: Block, read: Callable[[Run], Reading | None], per: float) -> Contrast:
-    levels = np.array([float(level) for level in block])
-    centred = levels - levels.mean()
+def _by_level_means(blocks: Sequence[Block], read: Read, place: Place) -> list[tuple[str, float]]:
+    """Return the mean reading of each level, in order of place; a level in words is followed by its mean place."""
+    values: dict[Any, list[float]] = {}
+    places: dict[Any, list[float]] = {}
+    for block in blocks:
+        for level, group in block.items():
+            values.setdefault(level, []).extend(item.value for item in readings(group, read))
+            places.setdefault(level, []).append(place(level, group))
+    order = sorted(values, key=lambda level: float(np.mean(places[level])))
+    return [(_said(level, float(np.mean(places[level]))), float(np.mean(values[level]))) for level in order]
+
+
+def _said(level: Any, place: float) -> str:
+    return f"{place:.3f} ({level})" if isinstance(level, str) else f"{level:g}"
+
+
+def _places(block: Block, place: Place) -> Array:
+    return np.array([place(level, group) for level, group in block.items()])
+
+
+def line(block: Block, read: Read, place: Place, per: float = 1.0) -> Contrast:
+    """Return the slope of a reading in the place of a level, per 1 / ``per``, as a weighted sum of readings."""
+    places = _places(block, place)
+    centred = places - places.mean()
     weights = (centred / (centred @ centred) / per).tolist()
     items = [readings(group, read) for group in block.values()]
     return [(weight / len(own), item) for weight, own in zip(weights, items, strict=True) for item in own]
 
 
-def _scatter(block: Block, read: Callable[[Run], Reading | None], per: float) -> Estimate:
-    pairs = [(float(level) * per, item) for level, group in block.items() for item in readings(group, read)]
-    return over_levels(np.array([level for level, _ in pairs]), [item for _, item in pairs])
+def _scatter(block: Block, read: Read, place: Place, per: float) -> Estimate:
+    pairs = [(place(level, group) * per, item) for level, group in block.items() for item in readings(group, read)]
+    return over_levels(np.array([at for at, _ in pairs]), [item for _, item in pairs])

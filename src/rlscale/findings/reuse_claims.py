@@ -9,7 +9,7 @@ import numpy as np
 
 from rlscale.findings.estimates import Contrast, Estimate, over_blocks
 from rlscale.findings.factor_claims import Block, arms, borrow, contrast_of, last_shared_step, term, unit_of
-from rlscale.findings.finding import ALPHA, Claim, Effect, Outcome, directional, span, untested
+from rlscale.findings.finding import ALPHA, Claim, Effect, Outcome, directional, size_name, span, untested
 from rlscale.findings.runs import Reading, Run, loss_at
 
 HARM_MARGIN = float(np.log10(1.05))
@@ -36,7 +36,9 @@ def harmless(runs: Sequence[Run]) -> Outcome:
     shown = passed[-1] if passed else others[0]
     estimate, contrasts = tests[shown]
     effect = _ratio(estimate, shown, least)
-    ratios = ", ".join(f"{10**found.value:.3f} at {tau:g}" for tau, (found, _) in tests.items())
+    ratios = ", ".join(
+        f"{10**found.value:.3f} at {tau:g}{_sizes(own, ratio=True)}" for tau, (found, own) in tests.items()
+    )
     star = f"Tau* is {shown:g}" if passed else f"No tau is shown to be harmless, not even {shown:g}"
     evidence = (
         f"{star}: there the loss after {10 ** last_shared_step(blocks):,.0f} steps is {effect.estimate:.3f} times that "
@@ -67,7 +69,7 @@ def harmful(runs: Sequence[Run]) -> Outcome:
     effect = _ratio(estimate, most, least)
     evidence = (
         f"At tau = {most:g} the loss after {10 ** last_shared_step(blocks):,.0f} steps is {effect.estimate:.3f} times "
-        f"that of tau = {least:g} {span(effect)}"
+        f"that of tau = {least:g} {span(effect)}{_sizes(contrasts, ratio=True)}"
     )
     used = [item.run.name for contrast in contrasts for _, item in contrast]
     return directional(claim, estimate, effect, sign=1, evidence=evidence, runs=used)
@@ -112,7 +114,7 @@ def steps_over_uniqueness(runs: Sequence[Run]) -> Outcome:
     by_tau = ", ".join(f"{steps:+.3f} and {unique:+.3f} at tau {tau:g}" for tau, (steps, unique) in means.items())
     evidence = (
         f"The loss falls by {estimate.value:+.3g} in log10 per decade more from steps than from problems "
-        f"{span(effect)} (from steps and from problems, per decade: {by_tau})"
+        f"{span(effect)} (from steps and from problems, per decade: {by_tau}){_sizes(contrasts)}"
     )
     used = [item.run.name for contrast in contrasts for _, item in contrast]
     return directional(claim, estimate, effect, sign=1, evidence=evidence, runs=used)
@@ -141,6 +143,19 @@ def _against(
 def _ratio(estimate: Estimate, tau: Any, least: Any) -> Effect:
     low, high = (None if end is None else float(10**end) for end in estimate.bounds())
     return Effect(f"loss at tau = {tau:g} over loss at tau = {least:g}", "ratio", float(10**estimate.value), low, high)
+
+
+def _sizes(contrasts: Sequence[Contrast], *, ratio: bool = False) -> str:
+    """Return the mean of the contrasts of each size, as a ratio of losses or as it is; nothing for a single size."""
+    by_size: dict[int, list[float]] = {}
+    for contrast in contrasts:
+        value = sum(weight * item.value for weight, item in contrast)
+        by_size.setdefault(contrast[0][1].run.params, []).append(value)
+    if len(by_size) < 2:
+        return ""
+    means = {size: float(np.mean(by_size[size])) for size in sorted(by_size)}
+    said = [f"{10**mean:.3f}" if ratio else f"{mean:+.3g}" for mean in means.values()]
+    return f" ({', '.join(f'{mean} for {size_name(size)}' for mean, size in zip(said, means, strict=True))})"
 
 
 @dataclass(frozen=True)

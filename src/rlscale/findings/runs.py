@@ -16,7 +16,7 @@ import pandas as pd
 from rlscale.laws import Array
 from rlscale.point_checks import CURVE_COLUMNS, check_points
 
-FACTORS = ("variant", "tau", "group_size", "reward_accuracy", "families", "skill_share")
+FACTORS = ("variant", "tau", "group_size", "reward_accuracy", "families", "skill_share", "supervision")
 """What may tell runs of one size apart besides their seeds."""
 
 Axis = Literal["step", "samples", "compute_flops"]
@@ -40,6 +40,7 @@ class Run:
         factors: values of the columns in ``FACTORS`` that the table has.
         log10_x: log10 of step, samples and (where the table has it) compute, by column.
         log10_loss: log10 of the test loss.
+        base_loss: test loss of its base model, at step 0; None where the table has none.
         in_window: whether a point lies at or after the law's first step.
     """
 
@@ -50,6 +51,7 @@ class Run:
     factors: Mapping[str, Any]
     log10_x: Mapping[str, Array]
     log10_loss: Array
+    base_loss: float | None
     in_window: npt.NDArray[np.bool_]
 
     @property
@@ -121,20 +123,22 @@ def gather_runs(table: pd.DataFrame, *, first_step: int, max_params: float | Non
     points = check_points(plain, source=source, columns=("params", *axes, "test_loss"))
     if "variant" in table:
         points["variant"] = table["variant"].astype(str).to_numpy()
-    kept = points["step"] > 0
     if "excluded" in points:
-        kept &= points["excluded"].fillna("") == ""
+        points = points[points["excluded"].fillna("") == ""]
     if max_params is not None:
-        kept &= points["params"] <= max_params
-    points = points[kept].sort_values(["step", "samples", "test_loss"], kind="stable")
+        points = points[points["params"] <= max_params]
+    points = points.sort_values(["step", "samples", "test_loss"], kind="stable")
     names = [name for name in dict.fromkeys(("params", *FACTORS, *CURVE_COLUMNS)) if name in points]
-    groups = [(dict(zip(names, key, strict=True)), rows) for key, rows in points.groupby(names, dropna=False)]
+    by_run = points.groupby(names, dropna=False)
+    groups = [(dict(zip(names, key, strict=True)), rows) for key, rows in by_run if rows["step"].max() > 0]
     alone = len({label["params"] for label, _ in groups}) == len(groups)
     return tuple(_run(label, rows, axes, first_step, alone=alone) for label, rows in groups)
 
 
 def _run(label: Mapping[str, Any], rows: pd.DataFrame, axes: Sequence[str], first_step: int, *, alone: bool) -> Run:
     whole = " ".join(f"{name}={value}" for name, value in label.items())
+    before = rows.loc[rows["step"] == 0, "test_loss"]
+    rows = rows[rows["step"] > 0]
     return Run(
         name=str(label.get("run", label["params"] if alone else whole)),
         params=int(label["params"]),
@@ -143,6 +147,7 @@ def _run(label: Mapping[str, Any], rows: pd.DataFrame, axes: Sequence[str], firs
         factors={name: label[name] for name in FACTORS if name in label},
         log10_x={name: np.log10(rows[name].to_numpy(dtype=np.float64)) for name in axes},
         log10_loss=np.log10(rows["test_loss"].to_numpy(dtype=np.float64)),
+        base_loss=None if before.empty else float(before.mean()),
         in_window=rows["step"].to_numpy() >= first_step,
     )
 

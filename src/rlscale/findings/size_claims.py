@@ -1,9 +1,9 @@
 """Claims about model size and about the shape of the curves, tested on the runs of one condition.
 
-The condition is the combination of factors that the study has at the most sizes, usually all at their defaults.
+The condition is the combination of factors that the study has at the most sizes, usually all at their defaults. Base
+models that got another share of the supervised stage are controls, and stand in only where there are no others.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -13,6 +13,7 @@ import numpy as np
 from rlscale.findings.estimates import Estimate, over_sizes
 from rlscale.findings.finding import Claim, Effect, Outcome, Verdict, directional, equivalent, size_name, span, untested
 from rlscale.findings.runs import FACTORS, Axis, Reading, Run, Statistic, bend, falling, loss_at, readings, slope
+from rlscale.model_base import FULL_SUPERVISION
 
 BEND_MARGIN = 0.5
 """A curve is a power law in practice where its local slope changes by less than this share of it across the window."""
@@ -41,13 +42,23 @@ _VERDICTS: Mapping[str, Verdict] = {
 
 def reference_runs(runs: Sequence[Run]) -> tuple[Run, ...]:
     """Return the runs of the condition that covers the most sizes; the most runs, then the alphabet, break ties."""
-    conditions = [tuple((name, str(run.factors[name])) for name in FACTORS if name in run.factors) for run in runs]
-    sizes = Counter(
-        condition for condition, _ in {(condition, run.params) for condition, run in zip(conditions, runs, strict=True)}
-    )
-    total = Counter(conditions)
-    best = min(sizes, key=lambda condition: (-sizes[condition], -total[condition], condition), default=())
-    return tuple(run for condition, run in zip(conditions, runs, strict=True) if condition == best)
+    groups = conditions([run for run in runs if fully_supervised(run)] or runs)
+    return groups[0] if groups else ()
+
+
+def conditions(runs: Sequence[Run]) -> list[tuple[Run, ...]]:
+    """Return the runs of each combination of factors; the one at the most sizes first, ties as `reference_runs`."""
+    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        key = tuple((name, str(run.factors[name])) for name in FACTORS if name in run.factors)
+        groups.setdefault(key, []).append(run)
+    order = sorted(groups, key=lambda key: (-len({run.params for run in groups[key]}), -len(groups[key]), key))
+    return [tuple(groups[key]) for key in order]
+
+
+def fully_supervised(run: Run) -> bool:
+    """Return whether the base model of a run got the whole supervised stage, as all do where a table says nothing."""
+    return bool(run.factors.get("supervision", FULL_SUPERVISION) == FULL_SUPERVISION)
 
 
 def efficiency(runs: Sequence[Run], x: X) -> Outcome:
@@ -58,7 +69,7 @@ def efficiency(runs: Sequence[Run], x: X) -> Outcome:
         return untested(_EFFICIENCY[x], _too_few(items, 2, x))
     low, high = estimate.bounds()
     effect = Effect("change of k(N) per tenfold N", "log10 loss per log10 X", estimate.value, low, high)
-    means = _by_size(items)
+    means = by_size(items)
     smallest, largest = min(means), max(means)
     evidence = (
         f"The slope k against {x} is {means[smallest]:.3g} at {size_name(smallest)} and {means[largest]:.3g} at "
@@ -80,7 +91,7 @@ def power_law(runs: Sequence[Run], x: X) -> Outcome:
     estimate = _relative_bend(items)
     if estimate is None:
         return untested(claim, f"The loss does not clearly fall with {x}, so there is no slope to compare.")
-    means, bends = _by_size(items), _by_size([item.of(bend) for item in items])
+    means, bends = by_size(items), by_size([item.of(bend) for item in items])
     ratio = estimate.value
     low, high = estimate.bounds()
     effect = Effect("change of the local slope across the window", "share of the mean slope", ratio, low, high)
@@ -107,7 +118,7 @@ def ceiling(runs: Sequence[Run]) -> Outcome:
         return untested(claim, _too_few(items, 2, "samples"))
     low, high = estimate.bounds()
     effect = Effect("change of the end loss per tenfold N", "log10 loss", estimate.value, low, high)
-    ends = _by_size(items)
+    ends = by_size(items)
     smallest, largest = min(ends), max(ends)
     evidence = (
         f"After {10**shared:,.0f} samples the loss is {10 ** ends[smallest]:.3f} at {size_name(smallest)} and "
@@ -117,16 +128,16 @@ def ceiling(runs: Sequence[Run]) -> Outcome:
     return directional(claim, estimate, effect, sign=-1, evidence=evidence, runs=names(items))
 
 
-def saturation(verdicts: Mapping[str, Mapping[str, Any]] | None, x: X) -> Outcome:
+def saturation(verdicts: Mapping[str, Mapping[str, Any] | None] | None, x: X) -> Outcome:
     """Report the verdict that the comparison of laws reached; it is no test of its own and no part of Holm's family."""
     claim = Claim(
         f"slope_saturates_{x}",
         f"The slope k(N) against {x} saturates with size.",
         f"Tan et al., key finding 3 and equation 2, X = {x}",
     )
-    if verdicts is None or x not in verdicts:
+    found = (verdicts or {}).get(x)
+    if found is None:
         return untested(claim, f"No comparison of saturating and non-saturating laws in {x} was given.")
-    found = verdicts[x]
     p_values = ", ".join(f"{law} p = {p:.3g}" for law, p in sorted(found.get("p_values", {}).items()))
     evidence = f"The comparison of laws says {found['verdict']}: {found['reason']}" + (
         f" ({p_values})" if p_values else ""
@@ -144,14 +155,15 @@ def names(items: Sequence[Reading]) -> list[str]:
     return [item.run.name for item in items]
 
 
+def by_size(items: Sequence[Reading]) -> dict[int, float]:
+    """Return the mean reading of each size, smallest first."""
+    sizes = sorted({item.run.params for item in items})
+    return {size: float(np.mean([item.value for item in items if item.run.params == size])) for size in sizes}
+
+
 def _slopes(runs: Sequence[Run], x: X) -> list[Reading]:
     axis = AXIS[x]
     return readings([run for run in runs if axis in run.log10_x], lambda run: slope(run, axis))
-
-
-def _by_size(items: Sequence[Reading]) -> dict[int, float]:
-    sizes = sorted({item.run.params for item in items})
-    return {size: float(np.mean([item.value for item in items if item.run.params == size])) for size in sizes}
 
 
 def _relative_bend(items: Sequence[Reading]) -> Estimate | None:

@@ -196,10 +196,14 @@ def _draw(spec: Mapping[str, Any], paths: StudyPaths) -> tuple[Any, list[Path]]:
 
     from rlscale import figures
     from rlscale.curves import law_points
+    from rlscale.findings import control_slopes
 
     def loss() -> Any:
         points = law_points(pd.read_parquet(paths.curves), block=spec["block"], first_step=0)
         return figures.loss_against_x(points, fit(), spec["x"], first_step=spec["first_step"])
+
+    def controls() -> Any:
+        return figures.controls(control_slopes(pd.read_parquet(paths.curves), first_step=spec["first_step"]))
 
     def fit() -> Any:
         return read_json(paths.fit)["fits"][spec["fit"]]
@@ -210,6 +214,7 @@ def _draw(spec: Mapping[str, Any], paths: StudyPaths) -> tuple[Any, list[Path]]:
         "profile": (lambda: figures.profile(fit()), [paths.fit]),
         "forecast": (lambda: figures.forecast(read_json(paths.forecasts)[spec["x"]]), [paths.forecasts]),
         "tournament": (lambda: figures.tournament(read_json(paths.comparison), spec["x"]), [paths.comparison]),
+        "controls": (controls, [paths.curves]),
         "reuse": (lambda: figures.reuse(pd.read_parquet(paths.curves)), [paths.curves]),
         "factor": (lambda: figures.factor(pd.read_parquet(paths.curves), spec["factor"]), [paths.curves]),
     }
