@@ -100,9 +100,7 @@ def _against_size(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, tuple[str,
     label_ticks(axes, {size: human_count(size) for size in sizes}, apart=0.1)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(min(0.0, axes.get_ylim()[0]))
-    axes.set(
-        xlabel="Model size N (parameters)", ylabel=_SLOPE_LABEL, title="At full supervision and at equal base loss"
-    )
+    axes.set(xlabel="Model size N (parameters)", ylabel=_SLOPE_LABEL, title="Against size")
     return f"Base loss, the means of the sizes: {', '.join(losses)}."
 
 
@@ -119,7 +117,7 @@ def _against_base_loss(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, tuple
     line = rows["k"].mean() + slope * (ends - rows["base_loss"].mean())
     axes.plot(ends, line, color=FAINT, lw=0.9, ls="--", zorder=1, gid="line")
     size = human_count(float(rows["params"].iloc[0]))
-    axes.set(xlabel="Loss of the base model, 1 − pass@1", ylabel=_SLOPE_LABEL, title=f"At equal size, N = {size}")
+    axes.set(xlabel="Loss of the base model, 1 − pass@1", ylabel=_SLOPE_LABEL, title=f"Against base loss, N = {size}")
     change = f"{slope / 10:+.3f}".replace("-", "−")
     return f"Dashed: the mean of the lines of the base seeds, {change} in k per 0.1 of base loss."
 
