@@ -24,12 +24,12 @@ from rlscale.figures.style import (
     styled,
 )
 from rlscale.figures.tables import check, is_excluded, omissions
+from rlscale.model_base import FULL_SUPERVISION
 
 LEVEL = 0.9
 """Level of the intervals over base models."""
 
 _COLUMNS = ("panel", "run", "params", "base_seed", "supervision", "base_loss", "k")
-_FULL = "full"
 _SLOPE_LABEL = "Slope k, L ∝ D$^{-k}$"
 _ASIDE = 1.05  # factor on N from a size to its marks, and once more to its points
 _OTHERS = "0.15"
@@ -75,10 +75,10 @@ def controls(slopes: pd.DataFrame, missing: Sequence[str] = ()) -> Figure:
 def _looks(panels: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, str]]:
     """Return colour and marker by supervision: full first, then what is matched, then the others by base loss."""
     at_sizes, at_one = panels["size"], panels["base_loss"]
-    matched = [level for level in dict.fromkeys(at_sizes["supervision"]) if level != _FULL]
+    matched = [level for level in dict.fromkeys(at_sizes["supervision"]) if level != FULL_SUPERVISION]
     others = at_one.groupby("supervision")["base_loss"].mean().sort_values(ascending=False).index
-    rest = [level for level in others if level not in (_FULL, *matched)]
-    levels = {_FULL: (FAINT, MARKERS[0])} | dict.fromkeys(matched, (ACCENT, MARKERS[1]))
+    rest = [level for level in others if level not in (FULL_SUPERVISION, *matched)]
+    levels = {FULL_SUPERVISION: (FAINT, MARKERS[0])} | dict.fromkeys(matched, (ACCENT, MARKERS[1]))
     return levels | {level: (_OTHERS, MARKERS[2 + i % (len(MARKERS) - 2)]) for i, level in enumerate(rest)}
 
 
@@ -91,7 +91,7 @@ def _against_size(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, tuple[str,
         own = rows[rows["supervision"] == level]
         if own.empty:
             continue
-        aside = 1 / _ASIDE if level == _FULL else _ASIDE
+        aside = 1 / _ASIDE if level == FULL_SUPERVISION else _ASIDE
         axes.plot(own["params"] * aside**2, own["k"], marker, color=colour, ms=3.5, mew=0, alpha=0.5, gid="base")
         summary = _summary(own, "params")
         _marks(axes, summary.index * aside, summary, look=(colour, marker), line=True)
