@@ -33,7 +33,7 @@ def test_both_panels_are_readable(slopes: pd.DataFrame) -> None:
     size, base = figure.axes
     assert (size.get_xscale(), base.get_xscale()) == ("log", "linear")
     assert size.get_ylim()[0] == 0
-    assert base.get_title() == "At equal size, N = 12 k"
+    assert base.get_title() == "Against base loss, N = 12 k"
     assert "Missing: a, b." in words(figure)
 
 

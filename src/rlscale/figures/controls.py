@@ -24,12 +24,12 @@ from rlscale.figures.style import (
     styled,
 )
 from rlscale.figures.tables import check, is_excluded, omissions
+from rlscale.model_base import FULL_SUPERVISION
 
 LEVEL = 0.9
 """Level of the intervals over base models."""
 
 _COLUMNS = ("panel", "run", "params", "base_seed", "supervision", "base_loss", "k")
-_FULL = "full"
 _SLOPE_LABEL = "Slope k, L ∝ D$^{-k}$"
 _ASIDE = 1.05  # factor on N from a size to its marks, and once more to its points
 _OTHERS = "0.15"
@@ -75,10 +75,10 @@ def controls(slopes: pd.DataFrame, missing: Sequence[str] = ()) -> Figure:
 def _looks(panels: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, str]]:
     """Return colour and marker by supervision: full first, then what is matched, then the others by base loss."""
     at_sizes, at_one = panels["size"], panels["base_loss"]
-    matched = [level for level in dict.fromkeys(at_sizes["supervision"]) if level != _FULL]
+    matched = [level for level in dict.fromkeys(at_sizes["supervision"]) if level != FULL_SUPERVISION]
     others = at_one.groupby("supervision")["base_loss"].mean().sort_values(ascending=False).index
-    rest = [level for level in others if level not in (_FULL, *matched)]
-    levels = {_FULL: (FAINT, MARKERS[0])} | dict.fromkeys(matched, (ACCENT, MARKERS[1]))
+    rest = [level for level in others if level not in (FULL_SUPERVISION, *matched)]
+    levels = {FULL_SUPERVISION: (FAINT, MARKERS[0])} | dict.fromkeys(matched, (ACCENT, MARKERS[1]))
     return levels | {level: (_OTHERS, MARKERS[2 + i % (len(MARKERS) - 2)]) for i, level in enumerate(rest)}
 
 
@@ -91,7 +91,7 @@ def _against_size(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, tuple[str,
         own = rows[rows["supervision"] == level]
         if own.empty:
             continue
-        aside = 1 / _ASIDE if level == _FULL else _ASIDE
+        aside = 1 / _ASIDE if level == FULL_SUPERVISION else _ASIDE
         axes.plot(own["params"] * aside**2, own["k"], marker, color=colour, ms=3.5, mew=0, alpha=0.5, gid="base")
         summary = _summary(own, "params")
         _marks(axes, summary.index * aside, summary, look=(colour, marker), line=True)
@@ -100,9 +100,7 @@ def _against_size(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, tuple[str,
     label_ticks(axes, {size: human_count(size) for size in sizes}, apart=0.1)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(min(0.0, axes.get_ylim()[0]))
-    axes.set(
-        xlabel="Model size N (parameters)", ylabel=_SLOPE_LABEL, title="At full supervision and at equal base loss"
-    )
+    axes.set(xlabel="Model size N (parameters)", ylabel=_SLOPE_LABEL, title="Against size")
     return f"Base loss, the means of the sizes: {', '.join(losses)}."
 
 
@@ -119,7 +117,7 @@ def _against_base_loss(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, tuple
     line = rows["k"].mean() + slope * (ends - rows["base_loss"].mean())
     axes.plot(ends, line, color=FAINT, lw=0.9, ls="--", zorder=1, gid="line")
     size = human_count(float(rows["params"].iloc[0]))
-    axes.set(xlabel="Loss of the base model, 1 − pass@1", ylabel=_SLOPE_LABEL, title=f"At equal size, N = {size}")
+    axes.set(xlabel="Loss of the base model, 1 − pass@1", ylabel=_SLOPE_LABEL, title=f"Against base loss, N = {size}")
     change = f"{slope / 10:+.3f}".replace("-", "−")
     return f"Dashed: the mean of the lines of the base seeds, {change} in k per 0.1 of base loss."
 
