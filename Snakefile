@@ -5,12 +5,14 @@
 #   snakemake --config study=PATH    a study of your own
 #
 # Rules are thin: what a study is made of is asked of rlscale.workflow, and each job is one `rlscale stage` command.
+import os
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from rlscale import forkserver
 from rlscale.errors import UserError
 from rlscale.workflow import STAGE_VERSION, Studies
 
@@ -51,6 +53,13 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/curves.smk"
 include: "workflow/rules/law.smk"
 include: "workflow/rules/figures.smk"
+
+
+onstart:
+    if workflow.local_exec:  # jobs of this machine need not import torch one by one
+        os.environ[forkserver.ADDRESS] = forkserver.address(
+            workflow.snakemake_tmp_dir
+        )
 
 
 onerror:
