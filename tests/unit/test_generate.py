@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rlscale.ledger import ForwardCost
 from rlscale.models.encoding import encode_problems
-from rlscale.models.forest import Forest, chains
+from rlscale.models.forest import Forest
 from rlscale.models.generate import Rollouts, generate
 from rlscale.models.qwen2 import Architecture, Qwen2
 from rlscale.models.scoring import ScoredAnswers
@@ -277,11 +277,11 @@ def test_greedy_decoding_takes_the_likeliest_token_each_time() -> None:
 
 def test_what_begins_alike_shares_nodes() -> None:
     forest = Forest()
-    last = forest.plant(np.array([[5, 6, 7], [5, 6, 0], [9, 6, 7]]), np.array([3, 2, 3]))
+    nodes = forest.plant(np.array([[5, 6, 7], [5, 6, 0], [9, 6, 7]]), np.array([3, 2, 3]))
     assert forest.tokens.tolist() == [5, 9, 6, 6, 7, 7]
     assert forest.parent.tolist() == [-1, -1, 0, 1, 2, 3]
     assert forest.position.tolist() == [0, 0, 1, 1, 2, 2]
-    assert last.tolist() == [4, 2, 5]
+    assert nodes.tolist() == [[0, 2, 4], [0, 2, -1], [1, 3, 5]]
     grown = forest.grow(np.array([4, 2, 4, 4]), np.array([8, 8, 8, 1]))
     assert len(forest) == 9
     assert grown[0] == grown[2]
@@ -289,11 +289,6 @@ def test_what_begins_alike_shares_nodes() -> None:
     assert forest.parent[grown].tolist() == [4, 2, 4, 4]
     assert forest.tokens[grown].tolist() == [8, 8, 8, 1]
     assert forest.position[grown].tolist() == [3, 2, 3, 3]
-
-
-def test_chains_share_nothing() -> None:
-    forest = chains(np.array([[3, 4], [3, 4]]))
-    assert (forest.tokens.tolist(), forest.parent.tolist()) == ([3, 4, 3, 4], [-1, 0, -1, 2])
 
 
 @given(data=st.data())
@@ -304,7 +299,7 @@ def test_every_prefix_is_one_node(data: st.DataObject) -> None:
     padded = np.array([sequence + [7] * (5 - len(sequence)) for sequence in sequences])
     prompts = np.minimum(lengths, data.draw(st.integers(1, 5)))
     forest = Forest()
-    nodes = forest.plant(padded, prompts)
+    nodes = forest.plant(padded, prompts)[np.arange(len(prompts)), prompts - 1]
     grown = [nodes[row] if prompts[row] == lengths[row] else -1 for row in range(len(sequences))]
     for time in range(5):
         rows = np.flatnonzero((prompts <= time) & (lengths > time))

@@ -41,12 +41,14 @@ class Forest:
         return first + of_each
 
     def plant(self, sequences: Ids, lengths: Ids) -> Ids:
-        """Add sequences [B, L], of which the first ``lengths`` [B] tokens count; return the last node of each."""
-        last = np.full(len(sequences), -1)
+        """Add sequences [B, L], of which the first ``lengths`` [B] tokens count; return their nodes [B, L], else −1."""
+        nodes = np.full(sequences.shape, -1)
+        before = np.full(len(sequences), -1)
         for time in range(int(lengths.max(initial=0))):
             rows = np.flatnonzero(lengths > time)
-            last[rows] = self.grow(last[rows], sequences[rows, time])
-        return last
+            nodes[rows, time] = self.grow(before[rows], sequences[rows, time])
+            before = nodes[:, time]
+        return nodes
 
 
 def distinct(parents: Ids, tokens: Ids) -> tuple[tuple[Ids, Ids], Ids]:
@@ -54,13 +56,3 @@ def distinct(parents: Ids, tokens: Ids) -> tuple[tuple[Ids, Ids], Ids]:
     base = int(tokens.max(initial=0)) + 1
     keys, of_each = np.unique(parents * base + tokens, return_inverse=True)
     return np.divmod(keys, base), of_each
-
-
-def chains(sequences: Ids) -> Forest:
-    """Return the forest of sequences [B, L] that share no nodes, sequence after sequence."""
-    rows, length = sequences.shape
-    forest = Forest()
-    forest.tokens = np.ascontiguousarray(sequences).reshape(-1)
-    forest.position = np.tile(np.arange(length), rows)
-    forest.parent = np.where(forest.position == 0, -1, np.arange(rows * length) - 1)
-    return forest

@@ -69,7 +69,7 @@ def generate(
     lengths = np.full(size[:2], max_new_tokens)
     running = np.ones(size[:2], bool)
     forest, first = Forest(), 0
-    leaves = forest.plant(prompts.numpy(), prompt_lengths.numpy())
+    leaves = forest.plant(prompts.numpy(), prompt_lengths.numpy())[np.arange(len(prompts)), prompt_lengths - 1]
     room = len(forest) + (max_new_tokens - 1) * running.size
     nodes = np.repeat(leaves, answers)  # of each running answer
     passes = []

@@ -10,7 +10,7 @@ from torch import Tensor
 from rlscale.ledger import ForwardCost
 from rlscale.models import kernels
 from rlscale.models.decoder import Tape, backward, forward, predict, predict_backward
-from rlscale.models.forest import Forest, Ids, chains, distinct
+from rlscale.models.forest import Forest, Ids, distinct
 from rlscale.models.qwen2 import Floats, Qwen2, as_weights
 
 
@@ -77,7 +77,7 @@ class ScoredAnswers:
     def __init__(self, prompts: Tensor, prompt_lengths: Tensor, answers: Tensor, answer_lengths: Tensor) -> None:
         """Take prompts [B, P] of true lengths [B], and answers [B, G, A] of lengths [B, G]."""
         forest = Forest()
-        leaves = forest.plant(prompts.numpy(), prompt_lengths.numpy())
+        leaves = forest.plant(prompts.numpy(), prompt_lengths.numpy())[np.arange(len(prompts)), prompt_lengths - 1]
         tokens, lengths = answers.numpy(), answer_lengths.numpy()
         nodes = np.repeat(leaves[:, None], answers.shape[1], 1)
         self._edge = np.zeros(answers.shape, np.int64)
@@ -102,5 +102,7 @@ class ScoredAnswers:
 
 def document_edges(documents: Ids, is_target: NDArray[np.bool_]) -> Edges:
     """Return the targets of documents [B, L]: the tokens where ``is_target`` [B, L] says so, never the first ones."""
-    nodes = np.flatnonzero(is_target[:, 1:])
-    return Edges(chains(documents[:, :-1]), nodes, documents[:, 1:].reshape(-1)[nodes])
+    forest = Forest()
+    nodes = forest.plant(documents[:, :-1], np.full(len(documents), documents.shape[1] - 1))
+    predicts = is_target[:, 1:]
+    return Edges(forest, nodes[predicts], documents[:, 1:][predicts])
