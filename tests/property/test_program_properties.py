@@ -83,13 +83,13 @@ def test_the_interpreter_does_what_a_plain_one_does(machine: tuple[Program, int,
 def test_routines_are_different_functions_and_so_are_their_twins(seed: int, letters: int, lines: int) -> None:
     task = programs(seed, letters=letters, lines=lines, operators=12)
     texts = ["".join(map(str, string)) for string in all_strings(letters, 3).tolist()]
-    tables = [[halted(routine, text, letters, 12) for text in texts] for routine in task.routines]
-    assert len({tuple(table) for table in tables}) == len(task.routines) == len(task.twins) == 12
-    for routine, twin, table in zip(task.routines, task.twins, tables, strict=True):
-        assert sum(left != right for left, right in zip(routine, twin, strict=True)) == 1
+    tables = [[halted(routine.program, text, letters, 12) for text in texts] for routine in task.routines]
+    assert len({tuple(table) for table in tables}) == len(task.routines) == 12
+    for routine, table in zip(task.routines, tables, strict=True):
+        assert sum(left != right for left, right in zip(routine.program, routine.twin, strict=True)) == 1
         assert sum(left != right for left, right in zip(table, texts, strict=True)) >= len(texts) / 2
         assert len(set(table)) >= len(texts) / 2
-        wrong = [halted(twin, text, letters, 12) for text in texts]
+        wrong = [halted(routine.twin, text, letters, 12) for text in texts]
         assert sum(left != right for left, right in zip(table, wrong, strict=True)) >= len(texts) / 2
 
 
@@ -112,7 +112,7 @@ def test_every_answer_is_what_its_routines_make_of_the_string(seed: int, step_li
     for table in tables:
         for prompt, answer in zip(table["prompt"], table["answer"], strict=True):
             for operator, text, result in chain_steps(prompt, answer):
-                assert halted(task.routines[operator], text, 4, step_limit) == result
+                assert halted(task.routines[operator].program, text, 4, step_limit) == result
 
 
 @settings(max_examples=6, deadline=None)
@@ -149,7 +149,7 @@ def test_the_first_rows_do_not_depend_on_how_many_are_asked_for(seed: int, few: 
 @given(seed=seeds)
 def test_the_same_seeds_give_the_same_routines_and_problems(seed: int) -> None:
     left, right = (programs(seed, operators=8) for _ in range(2))
-    assert (left.routines, left.twins) == (right.routines, right.twins)
+    assert [(one.program, one.twin) for one in left.routines] == [(one.program, one.twin) for one in right.routines]
     assert left.train(["chain"], 0.5, seed, 300).equals(right.train(["chain"], 0.5, seed, 300))
     for (a, _), (b, _) in zip(*(task.corpus(seed, 50, 2, format_noise=0.1) for task in (left, right)), strict=True):
         assert np.array_equal(a, b)
@@ -162,7 +162,8 @@ def shown_right(task: ProgramProblems, seed: int, rows: int) -> dict[tuple[int, 
     prompts = task.vocabulary.decode(np.where(is_target, 0, tokens))[0]
     for prompt, document in zip(prompts, task.vocabulary.decode(tokens)[0], strict=True):
         for operator, text, result in chain_steps(prompt, document.removeprefix(prompt)):
-            right, wrong = (halted(p[operator], text, 4, 12) for p in (task.routines, task.twins))
+            routine = task.routines[operator]
+            right, wrong = (halted(program, text, 4, 12) for program in (routine.program, routine.twin))
             assert result in {right, wrong}
             if right != wrong:
                 shown[operator, text].append(result == right)

@@ -1,12 +1,15 @@
 """The task of small programs: its interpreter by hand-worked examples, its configuration, goldens and errors."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from tests.tiny import SHAPE, STAGE, silent
 
 from rlscale.errors import UserError
+from rlscale.models.supervised import new_model, train_on_corpus
 from rlscale.task_spec import ProgramsTask, TaskSpec
 from rlscale.tasks import ProgramProblems, load_task, make_problems
 from rlscale.tasks.interpreter import Action, Guard, Line, all_strings, run, string_numbers
@@ -137,6 +140,13 @@ def test_suites_and_families_are_the_chains_only(source: ProgramProblems) -> Non
         source.suite("sum", 1, 0)
     with pytest.raises(UserError, match="unknown family 'equation': allowed are chain, long"):
         source.train(["equation"], 1.0, 0, 1)
+
+
+def test_a_decoder_learns_from_the_corpus() -> None:
+    task = ProgramProblems(ProgramsTask(kind="programs", operators=4, fact_letters=0, reliability=(1.0, 1.0)))
+    model = new_model(replace(SHAPE, vocabulary=len(task.vocabulary)), seed=0)
+    loss = train_on_corpus(model, task, STAGE, seed=0, instruct=True, report=silent)
+    assert loss < 6 / 7 * np.log(4)  # six letters guessed blindly, and an end that is sure
 
 
 def test_format_noise_is_a_letter_of_the_alphabet(source: ProgramProblems) -> None:

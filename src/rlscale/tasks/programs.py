@@ -5,7 +5,7 @@ the routine makes of its input or what the twin makes of it. Which of them, and 
 the first letters of the input, so that a base model half knows many facts that a reward can settle one by one.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,61 +18,59 @@ from rlscale.tasks.procedural import ProceduralProblems, task_rng
 TRIES_A_ROUTINE = 100
 
 
-class ProgramProblems(ProceduralProblems):
-    """The problems of one `ProgramsTask`.
+@dataclass(frozen=True)
+class Routine:
+    """A program, its wrong twin, and the number of the string that either makes of each string, [strings]."""
 
-    Attributes:
-        routines: the program of each operator.
-        twins: the wrong program of each operator, which differs from the right one in one line.
-    """
+    program: Program
+    twin: Program
+    right: Digits
+    wrong: Digits
+
+    @property
+    def fit(self) -> bool:
+        """Whether it changes and reaches at least half of the strings, and differs from its twin on half of them."""
+        count = len(self.right)
+        changed, mistaken = self.right != np.arange(count), self.right != self.wrong
+        return bool(min(changed.sum(), mistaken.sum(), len(np.unique(self.right))) >= count / 2)
+
+
+class ProgramProblems(ProceduralProblems):
+    """The problems of one `ProgramsTask`; `routines` are what its operators stand for."""
 
     def __init__(self, spec: ProgramsTask) -> None:
-        strings = all_strings(spec.letters, spec.string_length)
-
-        def table(program: Program) -> Digits:
-            return string_numbers(run(program, strings, spec.letters, spec.step_limit), spec.letters)
-
-        self.routines, self.twins, right, wrong = _routines(spec, table)
-        settled = (spec.operators, spec.letters**spec.fact_letters)
-        reliability = uniform_reliability(task_rng(spec, "reliability"), settled, spec.reliability)
-        reliability = np.repeat(reliability, len(strings) // settled[1], axis=1)
-        super().__init__(spec, Facts(right, wrong, reliability), strings)
+        self.routines = _routines(spec)
+        right, wrong = map(np.stack, zip(*[(one.right, one.wrong) for one in self.routines], strict=True))
+        facts = (spec.operators, spec.letters**spec.fact_letters)
+        reliability = uniform_reliability(task_rng(spec, "reliability"), facts, spec.reliability)
+        # Strings are numbered by their first letters first: those of one fact lie next to one another.
+        reliability = np.repeat(reliability, right.shape[1] // facts[1], axis=1)
+        super().__init__(spec, Facts(right, wrong, reliability), all_strings(spec.letters, spec.string_length))
 
 
-def _routines(
-    spec: ProgramsTask, table: Callable[[Program], Digits]
-) -> tuple[list[Program], list[Program], Digits, Digits]:
-    """Draw a routine and its twin for each operator; return them and their tables [operators, strings].
-
-    A routine changes at least half of the strings, reaches at least half of them, and equals no other
-    routine as a function. It and its twin differ on at least half of the strings.
-    """
+def _routines(spec: ProgramsTask) -> list[Routine]:
+    """Draw a fit routine for each operator, no two of them the same function."""
     rng = task_rng(spec, "routines")
-    strings = np.arange(spec.letters**spec.string_length)
-    routines: list[Program] = []
-    twins: list[Program] = []
-    found: dict[bytes, tuple[Digits, Digits]] = {}
+    found: dict[bytes, Routine] = {}
     for _ in range(TRIES_A_ROUTINE * spec.operators):
+        routine = _drawn(rng, spec)
+        if routine.fit:
+            found.setdefault(routine.right.tobytes(), routine)
         if len(found) == spec.operators:
-            break
-        routine = tuple(random_line(rng, spec.letters, spec.string_length) for _ in range(spec.lines))
-        changed = int(rng.integers(spec.lines))
-        line = random_line(rng, spec.letters, spec.string_length)
-        twin = (*routine[:changed], line, *routine[changed + 1 :])
-        right, wrong = table(routine), table(twin)
-        if (
-            right.tobytes() not in found
-            and np.mean(right != strings) >= 0.5
-            and np.mean(right != wrong) >= 0.5
-            and 2 * len(np.unique(right)) >= len(strings)
-        ):
-            found[right.tobytes()] = right, wrong
-            routines.append(routine)
-            twins.append(twin)
-    if len(found) < spec.operators:
-        raise UserError(
-            f"only {len(found)} of {spec.operators} different routines were found: lower operators, or raise letters "
-            f"({spec.letters}), string_length ({spec.string_length}) or lines ({spec.lines})"
-        )
-    rights, wrongs = zip(*found.values(), strict=True)
-    return routines, twins, np.stack(rights), np.stack(wrongs)
+            return list(found.values())
+    raise UserError(
+        f"only {len(found)} of {spec.operators} different routines were found: lower operators, or raise letters "
+        f"({spec.letters}), string_length ({spec.string_length}) or lines ({spec.lines})"
+    )
+
+
+def _drawn(rng: np.random.Generator, spec: ProgramsTask) -> Routine:
+    strings = all_strings(spec.letters, spec.string_length)
+    program = tuple(random_line(rng, spec.letters, spec.string_length) for _ in range(spec.lines))
+    changed = int(rng.integers(spec.lines))
+    line = random_line(rng, spec.letters, spec.string_length)
+    twin = (*program[:changed], line, *program[changed + 1 :])
+    right, wrong = (
+        string_numbers(run(one, strings, spec.letters, spec.step_limit), spec.letters) for one in (program, twin)
+    )
+    return Routine(program, twin, right, wrong)
