@@ -76,6 +76,7 @@ class ProgramsTask(ProceduralTask):
     families = ("chain", "long")
 
     kind: Literal["programs"] = Field(description="Problems made from a seed: chains of small programs on a string.")
+    operators: int = Field(64, ge=2, le=1024, description="Number of operators; each is a routine, a program.")
     letters: int = Field(4, ge=2, le=10, description="Letters of the alphabet, written as digits.")
     string_length: int = Field(3, ge=2, le=4, description="Letters of a string.")
     lines: int = Field(3, ge=1, le=8, description="Lines of a program; one of them differs in its wrong twin.")
@@ -83,7 +84,7 @@ class ProgramsTask(ProceduralTask):
         12, ge=1, le=1000, description="Actions after which the interpreter halts, with the string as it then stands."
     )
     fact_letters: int = Field(
-        1,
+        2,
         ge=0,
         le=4,
         description="Letters of its input that, with the operator, make a fact: a reliability for each operator (0), "
