@@ -102,7 +102,7 @@ class Document:
 
 def shipped_studies() -> dict[str, Path]:
     """Return the studies under ``config/studies`` of the current directory, by name."""
-    return {path.stem: path for path in sorted(STUDIES.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(STUDIES.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def find_study(name_or_path: str) -> Path:

@@ -197,7 +197,7 @@ def _blocks_by_point(study: TrainedStudy, ladder: Ladder) -> dict[Coordinates, l
 def _points(study: TrainedStudy, ladder: Ladder, axes: Axes) -> Iterator[Coordinates]:
     offset = study.seed_offset
     models = ladder.models if axes.models is None else axes.models
-    families = [tuple(sorted(chosen)) for chosen in axes.families] if study.task.kind == "skills" else [()]
+    families = [tuple(sorted(chosen)) for chosen in axes.families] if study.task.families else [()]
     factors = (axes.variant, axes.tau, axes.group_size, axes.reward_accuracy, families, axes.skill_share)
     for model, variant, tau, group_size, accuracy, chosen, share, supervision, base_seed, seed in product(
         models, *factors, axes.supervision, axes.base_seed, axes.seed

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rlscale.ladder import BuiltModel, HubModel, Ladder, Supervised, scaled_learning_rate
 from rlscale.study import TrainedStudy
 from rlscale.study_parts import Axes, Variant
+from rlscale.task_spec import ProceduralTask
 
 TRAINER_VERSION = {"local": 2, "openrlhf": 1}
 """Raised when a trainer comes to make other weights from the same values."""
@@ -83,7 +84,7 @@ def pool_name(point: Coordinates) -> str:
 def task_values(study: TrainedStudy) -> dict[str, object]:
     """Return the task as plain values, its seed moved by seed_offset."""
     values: dict[str, object] = study.task.model_dump(mode="json")
-    if study.task.kind == "skills":
+    if isinstance(study.task, ProceduralTask):
         values["seed"] = study.task.seed + study.seed_offset
     return values
 
@@ -159,7 +160,7 @@ def _supervision_part(point: Coordinates) -> list[str]:
 
 
 def _pool_values(study: TrainedStudy, point: Coordinates) -> dict[str, object]:
-    seed = study.seed_offset + (study.task.seed if study.task.kind == "skills" else 0)
+    seed = study.seed_offset + (study.task.seed if isinstance(study.task, ProceduralTask) else 0)
     return {"families": list(point.families), "skill_share": point.skill_share, "seed": seed}
 
 

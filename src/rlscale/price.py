@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from rlscale.grid import Grid, Run
 from rlscale.ledger import planned_flops
 from rlscale.study import TrainedStudy
-from rlscale.task_spec import SkillsTask
-from rlscale.tasks import SkillsProblems
+from rlscale.task_spec import ParquetTask
+from rlscale.tasks import make_problems
 
 COUNTED_PROBLEMS = 256
 """Problems whose tokens are counted for the mean length of a rollout."""
@@ -76,10 +76,10 @@ def grid_price(study: TrainedStudy, grid: Grid) -> Price:
 
     Procedural problems are short: their tokens are counted. Texts from files are priced at the study's limits.
     """
-    if not isinstance(study.task, SkillsTask):
+    if isinstance(study.task, ParquetTask):
         most = (study.training.max_prompt_tokens or 0) + (study.training.max_new_tokens or 0)
         return Price(grid, dict.fromkeys(grid.pools, float(most)), "at most")
-    source = SkillsProblems(study.task)
+    source = make_problems(study.task)
     tokens = {}
     for run in grid.runs.values():
         if run.pool_id not in tokens:

@@ -4,15 +4,15 @@ A *trained* study spans a grid of runs over a ladder of models; a *published* st
 What needs the ladder as well (do the models exist, does an exclusion match) is checked by `rlscale.grid.expand`.
 """
 
-from collections.abc import Iterator
-from typing import Annotated, Literal, Self, get_args
+from collections.abc import Collection, Iterator
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from rlscale.errors import did_you_mean
 from rlscale.model_base import NAME, Model, Place, Problem, refuse
 from rlscale.study_parts import Axes, Budgets, Evaluation, Exclusion, Law, Training, TrainingOverride
-from rlscale.task_spec import Family, ParquetTask, TaskSpec
+from rlscale.task_spec import ParquetTask, TaskSpec
 
 BlockName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 
@@ -104,16 +104,24 @@ class TrainedStudy(Model):
                     yield Problem(("grid", block, "tau", index), f"{tau} {few}")
 
     def _task_problems(self) -> Iterator[Problem]:
-        allowed = ["heldout", *(family for family in get_args(Family) if family != "chain")]  # heldout is the chains'
         if isinstance(self.task, ParquetTask):
-            allowed = list(self.task.suites)
             yield from self._parquet_problems()
-        elif self.training.max_prompt_tokens is not None:
-            yield Problem(("training", "max_prompt_tokens"), "is for parquet tasks: prompts made from a seed are short")
+        else:
+            yield from self._procedural_problems(self.task.families)
+        allowed = self.task.suites
         for index, suite in enumerate(self.evaluation.suites):
             if suite not in allowed:
                 message = f'no suite "{suite}"; allowed: {", ".join(allowed)}{did_you_mean(suite, allowed)}'
                 yield Problem(("evaluation", "suites", index), message)
+
+    def _procedural_problems(self, known: Collection[str]) -> Iterator[Problem]:
+        if self.training.max_prompt_tokens is not None:
+            yield Problem(("training", "max_prompt_tokens"), "is for parquet tasks: prompts made from a seed are short")
+        for block, axes in self.grid.items():
+            for index, chosen in enumerate(axes.families):
+                if absent := [name for name in chosen if name not in known]:
+                    message = f'no family "{absent[0]}"; a {self.task.kind} task has {", ".join(known)}'
+                    yield Problem(("grid", block, "families", index), message)
 
     def _parquet_problems(self) -> Iterator[Problem]:
         if self.evaluation.exact:
@@ -124,7 +132,7 @@ class TrainedStudy(Model):
         for block, axes in self.grid.items():
             for name in ("families", "skill_share"):
                 if getattr(axes, name) != Axes.model_fields[name].default:
-                    yield Problem(("grid", block, name), "is an axis of the skills task only")
+                    yield Problem(("grid", block, name), "is an axis of tasks made from a seed only")
 
 
 Study = Annotated[TrainedStudy | PublishedStudy, Field(discriminator="kind")]

@@ -96,7 +96,7 @@ def test_the_text_that_the_tests_break_is_valid(write: Any):
         ("trainer: local", "trainer: lcal", 'F:3:1: trainer: is "lcal"; allowed: local, openrlhf; did you mean local?'),
         ("kind: trained", "kind: traned", 'F:1:1: kind: is "traned"; allowed: trained, published; did you mean trained?'),
         ("kind: trained\n", "", "F:1:1: kind: missing; one of trained, published"),
-        ("kind: skills", "kind: skils", 'F:6:1: task: kind is "skils"; allowed: skills, parquet; did you mean skills?'),
+        ("kind: skills", "kind: skils", 'F:6:1: task: kind is "skils"; allowed: skills, programs, parquet; did you mean skills?'),
         ("[heldout]", "[held]", 'F:19:12: evaluation.suites[0]: no suite "held"; allowed: *; did you mean heldout?'),
         ("[1, 2, 8]", "[1, 8, 2]", "F:13:1: budgets: is [1, 8, 2]; budgets must rise"),
         ("[1, 2, 8]", "{first: 1, last: 8, cuont: 3}", "F:13:30: budgets.cuont: unknown key; did you mean count?"),
@@ -169,7 +169,9 @@ def test_find_study_by_name_and_by_path(write: Any):
     assert find_study("mini") == Path("config/studies/mini.yaml")
     path = write(TEXT)
     assert find_study(str(path)) == path
-    with pytest.raises(UserError, match=r'^no study "min"; did you mean mini\?; shipped: mini, paper-54'):
+    with pytest.raises(
+        UserError, match=r'^no study "min"; did you mean mini\?; shipped: mini, mini-programs, paper-54'
+    ):
         find_study("min")
     with pytest.raises(UserError, match=r"^no file config/studies/mni.yaml; did you mean config/studies/mini.yaml\?$"):
         find_study("config/studies/mni.yaml")
@@ -236,7 +238,9 @@ def test_a_published_study_has_no_grid():
         load_grid(find_study("published"))
 
 
-@pytest.mark.parametrize(("name", "runs"), [("smoke", 6), ("mini", 27), ("paper-54", 54), ("paper-63", 63)])
+@pytest.mark.parametrize(
+    ("name", "runs"), [("smoke", 6), ("mini", 27), ("mini-programs", 32), ("paper-54", 54), ("paper-63", 63)]
+)
 def test_shipped_studies_expand(name: str, runs: int):
     study, ladder, grid = load_grid(find_study(name))
     assert len(grid.runs) == runs
@@ -263,7 +267,7 @@ def test_smoke_has_room_for_a_later_budget():
 
 
 def test_every_shipped_study_is_loaded_here():
-    assert set(shipped_studies()) == {"smoke", "mini", "published", "paper-54", "paper-63"}
+    assert set(shipped_studies()) == {"smoke", "mini", "mini-programs", "published", "paper-54", "paper-63"}
     assert isinstance(load_study(find_study("published")), PublishedStudy)
 
 

@@ -140,6 +140,21 @@ def test_a_parquet_task_needs_lengths_and_has_no_exact_score():
         assert f"{key}: " in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"evaluation": {"suites": ["sum"]}}, 'no suite "sum"; allowed: heldout, long'),
+        (
+            {"grid": {"law": {"families": [["chain", "sum"]]}}},
+            r'law.families\[0\]: no family "sum"; a programs task has',
+        ),
+    ],
+)
+def test_a_programs_task_has_chains_only(change: dict[str, object], message: str):
+    with pytest.raises(ValidationError, match=message):
+        TrainedStudy.model_validate(study_values(**({"task": {"kind": "programs"}} | change)))
+
+
 def test_where_gives_its_axes():
     assert Where(tau=4, seed=0).axes == {"tau": 4, "seed": 0}
 

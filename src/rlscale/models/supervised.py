@@ -14,7 +14,7 @@ from rlscale.ladder import Supervised
 from rlscale.models.optimiser import AdamW
 from rlscale.models.qwen2 import Architecture, Qwen2
 from rlscale.models.scoring import document_edges
-from rlscale.tasks.skills import SkillsProblems
+from rlscale.tasks.procedural import ProceduralProblems
 
 
 def new_model(shape: Architecture, seed: int) -> Qwen2:
@@ -25,7 +25,7 @@ def new_model(shape: Architecture, seed: int) -> Qwen2:
 
 def train_on_corpus(
     model: Qwen2,
-    problems: SkillsProblems,
+    problems: ProceduralProblems,
     stage: Supervised,
     *,
     seed: int,

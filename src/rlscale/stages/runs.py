@@ -45,8 +45,6 @@ def base(study: str, base_id: str) -> None:
     from rlscale.ladder import Supervised
     from rlscale.models.checkpoint import save_checkpoint
     from rlscale.models.supervised import architecture, new_model, train_on_corpus
-    from rlscale.task_spec import SkillsTask
-    from rlscale.tasks.skills import SkillsProblems
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("bases", base_id), paths.base(base_id)
@@ -56,7 +54,7 @@ def base(study: str, base_id: str) -> None:
         if "repo" in spec:
             repo = spec["repo"]
             raise UserError(f"{base_id}: {repo} cannot be trained yet: this version validates and plans its studies")
-        problems = SkillsProblems(SkillsTask.model_validate(spec["task"]))
+        problems = _task(spec["task"])
         model = new_model(architecture(spec["model"], len(problems.vocabulary)), spec["seed"])
         facts: dict[str, object] = {"seed": spec["seed"]}
         for name in ("supervised", "instruct"):

@@ -5,11 +5,21 @@ from typing import Protocol
 
 import pandas as pd
 
-from rlscale.task_spec import ParquetTask, SkillsTask
+from rlscale.task_spec import ParquetTask, ProgramsTask, SkillsTask
 from rlscale.tasks.parquet import ParquetProblems
+from rlscale.tasks.procedural import ProceduralProblems
+from rlscale.tasks.programs import ProgramProblems
 from rlscale.tasks.skills import SkillsProblems
 
-__all__ = ["ParquetProblems", "Problems", "SkillsProblems", "load_task"]
+__all__ = [
+    "ParquetProblems",
+    "Problems",
+    "ProceduralProblems",
+    "ProgramProblems",
+    "SkillsProblems",
+    "load_task",
+    "make_problems",
+]
 
 
 class Problems(Protocol):
@@ -27,10 +37,19 @@ class Problems(Protocol):
         ...
 
 
-def load_task(spec: SkillsTask | ParquetTask) -> Problems:
+def load_task(spec: SkillsTask | ProgramsTask | ParquetTask) -> Problems:
     """Return the source of problems that a study's task describes.
 
     Raises:
-        UserError: a parquet file is missing or not in verl's layout.
+        UserError: a parquet file is missing or not in verl's layout, or there are too few different programs.
     """
-    return SkillsProblems(spec) if isinstance(spec, SkillsTask) else ParquetProblems(spec)
+    return ParquetProblems(spec) if isinstance(spec, ParquetTask) else make_problems(spec)
+
+
+def make_problems(spec: SkillsTask | ProgramsTask) -> ProceduralProblems:
+    """Return the problems of a task that makes them from its seed, with the corpus of the base models.
+
+    Raises:
+        UserError: there are too few different programs.
+    """
+    return SkillsProblems(spec) if isinstance(spec, SkillsTask) else ProgramProblems(spec)

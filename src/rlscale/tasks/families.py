@@ -1,13 +1,14 @@
 """Families of problems, each a handful of facts that a problem uses one after the other.
 
-A fact maps digits (and perhaps an operator) to one right digit. It also has one fixed wrong digit and a reliability:
-what a noisy document shows for it is right with that probability and otherwise that same wrong digit. So a model of
-the documents learns two candidates a fact, and only a reward can tell which of them is right. A problem is a row of
-small integers; every method works on whole arrays of them.
+A fact maps digits (or an operator and a state) to one right result. It also has one fixed wrong result and a
+reliability: what a noisy document shows for it is right with that probability and otherwise that same wrong result. So
+a model of the documents learns two candidates a fact, and only a reward can tell which of them is right. A problem is a
+row of small integers; every method works on whole arrays of them.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -24,19 +25,32 @@ MULTIPLIERS = np.array([1, 3, 7, 9])  # the digits with an inverse modulo 10
 _INVERSES = np.array([1, 7, 3, 9])
 
 
+@dataclass(frozen=True)
 class Facts:
-    """Right digit, fixed wrong digit and reliability of each fact: three arrays of one shape."""
+    """Right result, fixed wrong result and reliability of each fact: three arrays of one shape."""
 
-    def __init__(self, rng: np.random.Generator, right: Digits, reliability: tuple[float, float]) -> None:
-        low, high = reliability
-        self.right = right
-        self.wrong: Digits = (right + 1 + (9 * rng.random(right.shape)).astype(np.int64)) % 10
-        self.reliability: NDArray[np.float64] = low + (high - low) * rng.random(right.shape)
+    right: Digits
+    wrong: Digits
+    reliability: NDArray[np.float64]
 
     def shown(self, rng: np.random.Generator, index: FactIndex) -> Digits:
         """Return what a noisy document shows for each use of a fact: right with its reliability, else its wrong one."""
         is_right = rng.random(index[0].shape) < self.reliability[index]
         return np.where(is_right, self.right[index], self.wrong[index])
+
+
+def digit_facts(rng: np.random.Generator, right: Digits, bounds: tuple[float, float]) -> Facts:
+    """Return facts whose wrong results are other digits than the right ones, uniformly."""
+    wrong: Digits = (right + 1 + (9 * rng.random(right.shape)).astype(np.int64)) % 10
+    return Facts(right, wrong, uniform_reliability(rng, right.shape, bounds))
+
+
+def uniform_reliability(
+    rng: np.random.Generator, shape: tuple[int, ...], bounds: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Return reliabilities drawn uniformly between `bounds`."""
+    low, high = bounds
+    return low + (high - low) * rng.random(shape)
 
 
 class Split:
@@ -97,19 +111,22 @@ class Family(ABC):
 
 
 class ChainFamily(Family):
-    """`x o1 ... ok =`: k operators applied one after the other to a digit; the answer is all k running results.
+    """`x o1 ... ok =`: k operators applied one after the other to a state; the answer is all k running results.
 
-    A wrong running result is carried forward. A problem is the row (x, o1, ..., ok).
+    A state is spelled by a fixed number of digits. A wrong running result is carried forward. A problem is the row
+    (x, o1, ..., ok), and a fact is an operator and the state that it is applied to.
 
     A chain is held out if any `window` consecutive operators in it, on the right running result, form a held-out
     chain of that length. So a longer training chain never contains a shorter held-out one.
     """
 
-    def __init__(self, name: str, facts: Facts, split: Split, *, length: int, window: int,
+    def __init__(self, name: str, facts: Facts, split: Split, *, length: int, window: int, spellings: Digits,
                  weights: NDArray[np.float64], operator_order: NDArray[np.int64]) -> None:  # fmt: skip
         super().__init__(name, facts, split)
-        self.prompt_length, self.answer_length = length + 2, length
-        self._window, self._weights, self._operator_order = window, weights, operator_order
+        self._length, self._window, self._spellings = length, window, spellings
+        self._weights, self._operator_order = weights, operator_order
+        self.prompt_length = spellings.shape[1] + length + 1
+        self.answer_length = spellings.shape[1] * length
 
     def operators(self, skill_share: float) -> NDArray[np.int64]:
         """Return the operators kept at `skill_share`: the first of a fixed order, so that smaller pools are nested."""
@@ -119,31 +136,34 @@ class ChainFamily(Family):
         return np.sort(self._operator_order[:kept])
 
     def draw(self, rng: np.random.Generator, count: int, skill_share: float) -> Problems:
-        """Draw uniform digits, and operators by their weights among those kept."""
+        """Draw uniform states, and operators by their weights among those kept."""
         operators = self.operators(skill_share)
         edges = np.cumsum(self._weights[operators])
-        uniform = rng.random((count, self.answer_length + 1))
+        uniform = rng.random((count, self._length + 1))
+        states = (len(self._spellings) * uniform[:, 0]).astype(np.int64)
         chosen = np.searchsorted(edges[:-1] / edges[-1], uniform[:, 1:], side="right")
-        return np.column_stack([_uniform_digits(uniform[:, :1]), operators[chosen]])
+        return np.column_stack([states, operators[chosen]])
 
     def prompts(self, problems: Problems) -> Tokens:
         """Spell `x o1 ... ok =`."""
         equals = np.full(len(problems), EQUALS)
-        return np.column_stack([DIGIT + problems[:, 0], OPERATOR + problems[:, 1:], equals])
+        return np.column_stack([DIGIT + self._spellings[problems[:, 0]], OPERATOR + problems[:, 1:], equals])
 
     def held_out(self, problems: Problems) -> NDArray[np.bool_]:
         """Return whether each chain has a held-out window."""
-        inputs = np.column_stack([problems[:, 0], self.answers(problems)])
+        inputs = np.column_stack([problems[:, 0], *self._results(problems, self.facts.right.__getitem__)])
         is_held_out = np.zeros(len(problems), dtype=bool)
-        for first in range(self.answer_length - self._window + 1):
+        for first in range(self._length - self._window + 1):
             operators = problems[:, 1 + first : 1 + first + self._window]
             is_held_out |= self.split.held_out(np.column_stack([inputs[:, first], operators]))
         return is_held_out
 
     def _answers(self, problems: Problems, read: Callable[[FactIndex], Digits]) -> Digits:
-        result = problems[:, 0]
-        results = [result := read((operator, result)) for operator in problems[:, 1:].T]
-        return np.column_stack(results)
+        return np.column_stack([self._spellings[states] for states in self._results(problems, read)])
+
+    def _results(self, problems: Problems, read: Callable[[FactIndex], Digits]) -> list[Digits]:
+        state = problems[:, 0]
+        return [state := read((operator, state)) for operator in problems[:, 1:].T]
 
 
 class SumFamily(Family):
