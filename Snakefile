@@ -34,7 +34,7 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        lambda wildcards: studies.open(studies.default).targets(),
+        lambda wildcards: studies.targets(studies.default),
 
 
 for shipped in studies.files:
@@ -43,7 +43,7 @@ for shipped in studies.files:
         name:
             shipped
         input:
-            lambda wildcards, study=shipped: studies.open(study).targets(),
+            lambda wildcards, study=shipped: studies.targets(study),
 
 
 include: "workflow/rules/data.smk"

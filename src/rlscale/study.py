@@ -54,6 +54,9 @@ class TrainedStudy(Model):
     )
     evaluation: Evaluation = Field(description="How checkpoints are scored.")
     law: Law = Field(Law(), description="What is fitted.")
+    companions: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="Shipped studies that are made along with this one, each with results of its own."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

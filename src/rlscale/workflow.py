@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlscale.config import find_study, load_grid, load_ladder, load_study, shipped_studies
-from rlscale.errors import UserError
+from rlscale.errors import UserError, did_you_mean
 from rlscale.files import write_if_changed
 from rlscale.grid import Grid, Run
 from rlscale.identity import RUN_ATTRIBUTES, Coordinates
@@ -46,6 +46,23 @@ class Studies:
         self.files[self.default] = given
         if "study" in config:
             self.open(self.default)  # read here, its errors end Snakemake without a traceback
+
+    def targets(self, name: str) -> list[str]:
+        """Return the files that make a study complete, those of its companions included.
+
+        Raises:
+            UserError: there is no such study, or a companion of it is none.
+        """
+        study = self.open(name)
+        own = study.study
+        companions = own.companions if isinstance(own, TrainedStudy) else ()
+        for other in companions:
+            if other not in self.files or other == name:
+                near = did_you_mean(other, self.files)
+                raise UserError(
+                    f'study {name}: companions: no other study "{other}"; there are {", ".join(self.files)}{near}'
+                )
+        return [*study.targets(), *(path for other in companions for path in self.open(other).targets())]
 
     @cache  # noqa: B019 - one instance lives as long as the process
     def open(self, name: str) -> "OpenStudy":
