@@ -162,6 +162,7 @@ def attend_backward(qkv: Any, parent: Any, heads: int, kv_heads: int, weights: A
                 slope = np.float32(0.0)
                 for j in range(width):
                     slope += mixed[i, own + j] * qkv[node, value + j]
+                for j in range(width):
                     gradient[node, value + j] += weight * mixed[i, own + j]
                 slopes[depth] = slope
                 expected += weight * slope
@@ -172,6 +173,7 @@ def attend_backward(qkv: Any, parent: Any, heads: int, kv_heads: int, weights: A
                 slope = weights[i, head, step] * (slopes[step] - expected) * scale
                 for j in range(width):
                     gradient[i, own + j] += slope * qkv[node, key + j]
+                for j in range(width):
                     gradient[node, key + j] += slope * qkv[i, own + j]
                 node = parent[node]
 
