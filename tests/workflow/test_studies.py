@@ -77,6 +77,19 @@ def test_an_unknown_study_is_refused(clone: Clone) -> None:
     assert "Traceback" not in said
 
 
+def test_companions_are_made_along(clone: Clone) -> None:
+    clone.change_study(lambda study: study.update(companions=["published"]), to="first.yaml")
+    planned = clone.planned("--config", "study=first.yaml")
+    alone = clone.planned("--config", "study=config/studies/smoke.yaml")
+    published = clone.planned("published")
+    assert planned["law"] == alone["law"] + published["law"] == 2
+    assert planned["figure_slope"] == alone["figure_slope"] + published["figure_slope"]
+    clone.change_study(lambda study: study.update(companions=["publishd"]), to="wrong.yaml")
+    said = clone.snakemake("-n", "--config", "study=wrong.yaml", fails=True)
+    assert 'study wrong: companions: no other study "publishd"; there are ' in said
+    assert "did you mean published?" in said
+
+
 def test_controls_are_drawn_where_three_sizes_or_three_levels_have_them(clone: Clone) -> None:
     shares = {"half": 0.5, "quarter": 0.25, "matched": {"q3k": 1, "q5k": 0.5, "q12k": 0.25}}
     clone.replace("config/models/smoke.yaml", "kind: built\n", f"kind: built\nsupervisions: {json.dumps(shares)}\n")
