@@ -42,7 +42,7 @@ class BuiltModel(Model):
 
     width: int = Field(ge=2, description="Size of the residual stream.")
     layers: int = Field(ge=1, description="Number of decoder layers.")
-    heads: int = Field(ge=1, description="Attention heads. vLLM needs heads of size 32 or more (width / heads).")
+    heads: int = Field(ge=1, description="Attention heads; width / heads is even. vLLM needs heads of size 32 or more.")
     kv_heads: int = Field(ge=1, description="Key-value heads; a divisor of heads.")
     ffn: int = Field(ge=1, description="Hidden size of the gated feed-forward block.")
 
