@@ -239,7 +239,8 @@ def test_a_published_study_has_no_grid():
 
 
 @pytest.mark.parametrize(
-    ("name", "runs"), [("smoke", 6), ("mini", 45), ("mini-full", 170), ("mini-programs", 32), ("paper-54", 54), ("paper-63", 63)]
+    ("name", "runs"),
+    [("smoke", 6), ("mini", 45), ("mini-full", 170), ("mini-programs", 32), ("paper-54", 54), ("paper-63", 63)],
 )
 def test_shipped_studies_expand(name: str, runs: int):
     study, ladder, grid = load_grid(find_study(name))
@@ -267,7 +268,15 @@ def test_smoke_has_room_for_a_later_budget():
 
 
 def test_every_shipped_study_is_loaded_here():
-    assert set(shipped_studies()) == {"smoke", "mini", "mini-full", "mini-programs", "published", "paper-54", "paper-63"}
+    assert set(shipped_studies()) == {
+        "smoke",
+        "mini",
+        "mini-full",
+        "mini-programs",
+        "published",
+        "paper-54",
+        "paper-63",
+    }
     assert isinstance(load_study(find_study("published")), PublishedStudy)
 
 

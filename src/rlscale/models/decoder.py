@@ -5,27 +5,53 @@ explicit; the tests hold it against a plain decoder. Matrix products are torch's
 intermediate results live in buffers that are made once.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from rlscale.models import kernels
 from rlscale.models.forest import Forest
-from rlscale.models.qwen2 import NORM_EPSILON, Buffers, Floats, Qwen2, Weights, rotations
+from rlscale.models.qwen2 import NORM_EPSILON, Buffers, Floats, Layer, Qwen2, Weights, rotations
 
 
 @dataclass(frozen=True)
-class _Saved:
-    """What the backward pass of a layer needs."""
+class _Nodes:
+    """Nodes ``first`` to the last of a forest that will have ``room`` nodes in the end, and how positions turn."""
 
-    input_normed: Floats
-    input_inverse: Floats
+    forest: Forest
+    first: int
+    room: int
+    cosine: Floats
+    sine: Floats
+
+    @property
+    def count(self) -> int:
+        return len(self.forest) - self.first
+
+    @property
+    def depth(self) -> int:
+        """Most nodes that one of them attends to."""
+        return int(self.forest.position.max()) + 1
+
+
+@dataclass(frozen=True)
+class _Attention:
+    """What the backward pass of a layer's attention needs."""
+
+    normed: Floats
+    inverse: Floats
     qkv: Floats
-    attention: Floats
+    weights: Floats
     mixed: Floats
-    ffn_normed: Floats
-    ffn_inverse: Floats
+
+
+@dataclass(frozen=True)
+class _FeedForward:
+    """What the backward pass of a layer's gated block needs."""
+
+    normed: Floats
+    inverse: Floats
     gate_up: Floats
     sigmoid: Floats
     hidden: Floats
@@ -33,12 +59,19 @@ class _Saved:
 
 @dataclass
 class Tape:
-    """What a pass leaves for its backward pass, in buffers that the model's next pass overwrites."""
+    """What a pass leaves for its backward pass, in buffers that the model's next pass overwrites.
 
-    layers: list[_Saved] = field(default_factory=list)
-    normed: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    inverse: Floats = field(default_factory=lambda: np.empty(0, np.float32))
-    uses: int = 0
+    Attributes:
+        normed: [n, width] the final hidden states, but for the gain of the last norm.
+        inverse: [n] what they were multiplied with.
+        layers: what the layers leave.
+        uses: which pass of the model it was.
+    """
+
+    normed: Floats
+    inverse: Floats
+    layers: list[tuple[_Attention, _FeedForward]]
+    uses: int
 
 
 def forward(model: Qwen2, forest: Forest, first: int = 0, *, room: int | None = None) -> Tape:
@@ -47,57 +80,25 @@ def forward(model: Qwen2, forest: Forest, first: int = 0, *, room: int | None = 
     Args:
         model: the decoder.
         forest: token trees.
-        first: number of the first node of the pass.
+        first: number of the first node of the pass; a pass with ``first`` > 0 has no backward pass.
         room: nodes that the forest will have after the last pass, if more passes follow.
-
-    Returns:
-        The tape, whose ``normed`` [n, width] are the final hidden states but for the gain of the last norm. With
-        ``first`` > 0 it serves no backward pass.
     """
-    shape, weights, scratch = model.shape, model.weights, model.scratch
+    shape, scratch = model.shape, model.scratch
     scratch.uses += 1
-    tape = Tape(uses=scratch.uses)
-    tokens, position = forest.tokens[first:], forest.position[first:]
-    count, all_nodes = len(tokens), room or len(forest)
-    depth = int(forest.position.max()) + 1
-    cosine, sine = rotations(shape.head_width, -(-depth // 32) * 32)
-    x = scratch.take("x", count, shape.width)
-    np.take(weights.embedding, tokens, axis=0, out=x, mode="clip")
-    added = scratch.take("added", count, shape.width)
+    nodes = _nodes(model, forest, first, room or len(forest))
+    x, added = (scratch.take(name, nodes.count, shape.width) for name in ("x", "added"))
+    np.take(model.weights.embedding, forest.tokens[first:], axis=0, out=x, mode="clip")
     added[:] = 0.0
-    for index, layer in enumerate(weights.layers):
-
-        def take(name: str, *size: int, index: int = index) -> Floats:
-            return scratch.take(f"{index} {name}", *size)
-
-        input_normed, input_inverse = take("input normed", count, shape.width), take("input inverse", count)
-        kernels.add_and_normalise(x, added, NORM_EPSILON, input_normed, input_inverse)
-        qkv = take("qkv", all_nodes, shape.qkv_width)
-        own = qkv[first : first + count]
-        _multiply(input_normed, _scaled(scratch, layer.qkv_weight, layer.input_norm).T, own)
-        kernels.rotate(own, layer.qkv_bias, position, cosine, sine, shape.heads, shape.kv_heads)
-        attention, mixed = take("attention", count, shape.heads, depth), take("mixed", count, shape.width)
-        kernels.attend(qkv, first, forest.parent, shape.heads, shape.kv_heads, mixed, attention)
-        _multiply(mixed, layer.output_weight.T, added)
-
-        ffn_normed, ffn_inverse = take("ffn normed", count, shape.width), take("ffn inverse", count)
-        kernels.add_and_normalise(x, added, NORM_EPSILON, ffn_normed, ffn_inverse)
-        gate_up = take("gate up", count, 2 * shape.ffn)
-        _multiply(ffn_normed, _scaled(scratch, layer.gate_up_weight, layer.ffn_norm).T, gate_up)
-        sigmoid, hidden = take("sigmoid", count, shape.ffn), take("hidden", count, shape.ffn)
-        np.negative(gate_up[:, : shape.ffn], out=sigmoid)
-        np.exp(sigmoid, out=sigmoid)
-        kernels.gated(gate_up, sigmoid, hidden)
-        _multiply(hidden, layer.down_weight.T, added)
-        tape.layers.append(
-            _Saved(
-                input_normed, input_inverse, qkv, attention, mixed,
-                ffn_normed, ffn_inverse, gate_up, sigmoid, hidden,
-            )
-        )  # fmt: skip
-    tape.normed, tape.inverse = scratch.take("normed", count, shape.width), scratch.take("inverse", count)
-    kernels.add_and_normalise(x, added, NORM_EPSILON, tape.normed, tape.inverse)
-    return tape
+    layers = []
+    for index, layer in enumerate(model.weights.layers):
+        attention = _attention(model, nodes, index, x, added)
+        _multiply(attention.mixed, layer.output_weight.T, added)
+        feed_forward = _feed_forward(model, index, x, added)
+        _multiply(feed_forward.hidden, layer.down_weight.T, added)
+        layers.append((attention, feed_forward))
+    normed, inverse = scratch.take("normed", *x.shape), scratch.take("inverse", len(x))
+    kernels.add_and_normalise(x, added, NORM_EPSILON, normed, inverse)
+    return Tape(normed, inverse, layers, scratch.uses)
 
 
 def backward(model: Qwen2, forest: Forest, tape: Tape, gradient: Floats, into: Weights) -> None:
@@ -113,33 +114,79 @@ def backward(model: Qwen2, forest: Forest, tape: Tape, gradient: Floats, into: W
     Raises:
         RuntimeError: the model made another pass since.
     """
-    shape, weights, scratch = model.shape, model.weights, model.scratch
-    if tape.uses != scratch.uses:
+    if tape.uses != model.scratch.uses:
         raise RuntimeError("the model has made another pass since the one whose gradient is asked for")
-    cosine, sine = rotations(shape.head_width, -(-int(forest.position.max() + 1) // 32) * 32)
-    x = scratch.take("x", len(forest), shape.width)
+    nodes = _nodes(model, forest, 0, len(forest))
+    x = model.scratch.take("x", nodes.count, model.shape.width)
     x[:] = 0.0
     kernels.normalise_backward(x, gradient, tape.normed, tape.inverse)
-    for layer, saved, grads in zip(reversed(weights.layers), reversed(tape.layers), reversed(into.layers), strict=True):
-        hidden = scratch.take("hidden gradient", len(forest), shape.ffn)
-        gate_up = scratch.take("gate up gradient", len(forest), 2 * shape.ffn)
-        _multiply(x.T, saved.hidden, grads.down_weight)
-        _multiply(x, layer.down_weight, hidden)
-        kernels.gated_backward(saved.gate_up, saved.sigmoid, hidden, gate_up)
-        scaled, of_scaled = (layer.gate_up_weight, layer.ffn_norm), (grads.gate_up_weight, grads.ffn_norm)
-        normed = _scaled_backward(scratch, scaled, saved.ffn_normed, gate_up, of_scaled)
-        kernels.normalise_backward(x, normed, saved.ffn_normed, saved.ffn_inverse)
-
-        mixed = scratch.take("added", len(forest), shape.width)
-        qkv = scratch.take("qkv gradient", len(forest), shape.qkv_width)
-        _multiply(x.T, saved.mixed, grads.output_weight)
-        _multiply(x, layer.output_weight, mixed)
-        kernels.attend_backward(saved.qkv, forest.parent, shape.heads, shape.kv_heads, saved.attention, mixed, qkv)
-        kernels.rotate_backward(qkv, grads.qkv_bias, forest.position, cosine, sine, shape.heads, shape.kv_heads)
-        scaled, of_scaled = (layer.qkv_weight, layer.input_norm), (grads.qkv_weight, grads.input_norm)
-        normed = _scaled_backward(scratch, scaled, saved.input_normed, qkv, of_scaled)
-        kernels.normalise_backward(x, normed, saved.input_normed, saved.input_inverse)
+    for index in reversed(range(model.shape.layers)):
+        layer, grads = model.weights.layers[index], into.layers[index]
+        attention, feed_forward = tape.layers[index]
+        _feed_forward_backward(model.scratch, layer, feed_forward, x, grads)
+        _attention_backward(model, nodes, index, attention, x=x, grads=grads)
     kernels.add_rows(into.embedding, forest.tokens, x)
+
+
+def _nodes(model: Qwen2, forest: Forest, first: int, room: int) -> _Nodes:
+    longest = int(forest.position.max(initial=0)) + 1
+    return _Nodes(forest, first, room, *rotations(model.shape.head_width, -(-longest // 32) * 32))
+
+
+def _attention(model: Qwen2, nodes: _Nodes, index: int, x: Floats, added: Floats) -> _Attention:
+    """Add ``added`` to ``x`` [n, width] and attend; the output matrix is the caller's."""
+    shape, layer, scratch = model.shape, model.weights.layers[index], model.scratch
+    normed, mixed = (scratch.take(f"{index} {name}", *x.shape) for name in ("attention normed", "mixed"))
+    inverse = scratch.take(f"{index} attention inverse", len(x))
+    weights = scratch.take(f"{index} attention", len(x), shape.heads, nodes.depth)
+    qkv = scratch.take(f"{index} qkv", nodes.room, shape.qkv_width)
+    own, position = qkv[nodes.first : nodes.first + nodes.count], nodes.forest.position[nodes.first :]
+    kernels.add_and_normalise(x, added, NORM_EPSILON, normed, inverse)
+    _multiply(normed, _scaled(scratch, layer.qkv_weight, layer.input_norm).T, own)
+    kernels.rotate(own, layer.qkv_bias, position, nodes.cosine, nodes.sine, shape.heads, shape.kv_heads)
+    kernels.attend(qkv, nodes.first, nodes.forest.parent, shape.heads, shape.kv_heads, mixed, weights)
+    return _Attention(normed, inverse, qkv, weights, mixed)
+
+
+def _attention_backward(model: Qwen2, nodes: _Nodes, index: int, saved: _Attention, *, x: Floats, grads: Layer) -> None:
+    """Add to ``x`` [n, width], the gradient of the states after attention, what goes through it."""
+    shape, layer, scratch = model.shape, model.weights.layers[index], model.scratch
+    mixed = scratch.take("added", *x.shape)
+    qkv = scratch.take("qkv gradient", len(x), shape.qkv_width)
+    _multiply(x.T, saved.mixed, grads.output_weight)
+    _multiply(x, layer.output_weight, mixed)
+    parent, position = nodes.forest.parent, nodes.forest.position
+    kernels.attend_backward(saved.qkv, parent, shape.heads, shape.kv_heads, saved.weights, mixed, qkv)
+    kernels.rotate_backward(qkv, grads.qkv_bias, position, nodes.cosine, nodes.sine, shape.heads, shape.kv_heads)
+    scaled, of_scaled = (layer.qkv_weight, layer.input_norm), (grads.qkv_weight, grads.input_norm)
+    normed = _scaled_backward(scratch, scaled, saved.normed, qkv, of_scaled)
+    kernels.normalise_backward(x, normed, saved.normed, saved.inverse)
+
+
+def _feed_forward(model: Qwen2, index: int, x: Floats, added: Floats) -> _FeedForward:
+    """Add ``added`` to ``x`` [n, width] and pass the gate; the output matrix is the caller's."""
+    shape, layer, scratch = model.shape, model.weights.layers[index], model.scratch
+    normed, inverse = scratch.take(f"{index} ffn normed", *x.shape), scratch.take(f"{index} ffn inverse", len(x))
+    gate_up = scratch.take(f"{index} gate up", len(x), 2 * shape.ffn)
+    sigmoid, hidden = (scratch.take(f"{index} {name}", len(x), shape.ffn) for name in ("sigmoid", "hidden"))
+    kernels.add_and_normalise(x, added, NORM_EPSILON, normed, inverse)
+    _multiply(normed, _scaled(scratch, layer.gate_up_weight, layer.ffn_norm).T, gate_up)
+    np.negative(gate_up[:, : shape.ffn], out=sigmoid)
+    np.exp(sigmoid, out=sigmoid)
+    kernels.gated(gate_up, sigmoid, hidden)
+    return _FeedForward(normed, inverse, gate_up, sigmoid, hidden)
+
+
+def _feed_forward_backward(scratch: Buffers, layer: Layer, saved: _FeedForward, x: Floats, grads: Layer) -> None:
+    """Add to ``x`` [n, width], the gradient of the states after the block, what goes through it."""
+    hidden = scratch.take("hidden gradient", *saved.hidden.shape)
+    gate_up = scratch.take("gate up gradient", *saved.gate_up.shape)
+    _multiply(x.T, saved.hidden, grads.down_weight)
+    _multiply(x, layer.down_weight, hidden)
+    kernels.gated_backward(saved.gate_up, saved.sigmoid, hidden, gate_up)
+    scaled, of_scaled = (layer.gate_up_weight, layer.ffn_norm), (grads.gate_up_weight, grads.ffn_norm)
+    normed = _scaled_backward(scratch, scaled, saved.normed, gate_up, of_scaled)
+    kernels.normalise_backward(x, normed, saved.normed, saved.inverse)
 
 
 def predict(model: Qwen2, normed: Floats, temperature: float) -> tuple[Floats, Floats, Floats]:
