@@ -240,7 +240,7 @@ def test_a_published_study_has_no_grid():
 
 @pytest.mark.parametrize(
     ("name", "runs"),
-    [("smoke", 6), ("mini", 45), ("mini-full", 170), ("mini-programs", 32), ("paper-54", 54), ("paper-63", 63)],
+    [("smoke", 6), ("mini", 39), ("mini-full", 170), ("mini-programs", 32), ("paper-54", 54), ("paper-63", 63)],
 )
 def test_shipped_studies_expand(name: str, runs: int):
     study, ladder, grid = load_grid(find_study(name))
