@@ -16,7 +16,7 @@ setup-dev: .venv/dev
 .venv/core: envs/core.txt pyproject.toml
 	@echo "Setting up .venv (a few minutes the first time; log: .venv/setup.log)"
 	@$(PYTHON) -m venv .venv
-	@{ $(BIN)/pip install -r envs/core.txt && $(BIN)/pip install --no-deps -e . && $(BIN)/python -m compileall -q src; } > .venv/setup.log 2>&1 \
+	@{ $(BIN)/pip install -r envs/core.txt && $(BIN)/pip install --no-deps -e . && $(BIN)/python -m compileall -q src && $(BIN)/python -m rlscale.models.compile; } > .venv/setup.log 2>&1 \
 	  || { tail -n 20 .venv/setup.log; exit 1; }
 	@touch $@
 

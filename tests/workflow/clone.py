@@ -93,7 +93,10 @@ def fresh_clone(folder: Path) -> Clone:
         if source.is_symlink() or source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
-    return Clone(folder)
+    clone = Clone(folder)
+    compiling = [sys.executable, "-m", "rlscale.models.compile"]  # as `make setup` does; copies take it over
+    subprocess.run(compiling, cwd=folder, env=clone.environment, check=True)
+    return clone
 
 
 def job_counts(said: str) -> dict[str, int]:
