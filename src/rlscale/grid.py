@@ -1,7 +1,7 @@
 """From a study and its ladder to cells and runs.
 
 The grid is the union of named blocks, each a product of axes, minus the named exclusions. A run that several blocks
-reach is trained once. Here the study meets its ladder, so here it is checked that the two fit.
+reach is trained once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from rlscale.canonical import digest
-from rlscale.errors import UserError, did_you_mean
+from rlscale.errors import UserError
 from rlscale.identity import (
     Coordinates,
     base_name,
@@ -22,8 +22,9 @@ from rlscale.identity import (
     run_name,
     task_values,
 )
-from rlscale.ladder import BuiltLadder, HubModel, Ladder
-from rlscale.model_base import FULL_SUPERVISION, Place, Problem, dotted
+from rlscale.ladder import HubModel, Ladder
+from rlscale.misfits import misfits
+from rlscale.model_base import Problem, dotted
 from rlscale.study import TrainedStudy
 from rlscale.study_parts import Axes, Where
 
@@ -142,7 +143,7 @@ def expand(study: TrainedStudy, ladder: Ladder) -> Grid:
         GridError: the study names what the ladder lacks, two runs would share an id, an exclusion matches nothing, or
             no run is left for the law.
     """
-    _raise_any(_misfits(study, ladder))
+    _raise_any(misfits(study, ladder))
     blocks = _blocks_by_point(study, ladder)
     names = {point: run_name(point, ladder) for point in blocks}
     reasons = {point: _exclusion(study, point) for point in blocks}
@@ -237,63 +238,6 @@ def _exclusion(study: TrainedStudy, point: Coordinates) -> str | None:
 def _raise_any(problems: Iterable[Problem]) -> None:
     if found := list(problems):
         raise GridError(found)
-
-
-def _misfits(study: TrainedStudy, ladder: Ladder) -> Iterator[Problem]:
-    if (study.task.kind == "parquet") != (ladder.kind == "hub"):
-        needed = "a hub" if study.task.kind == "parquet" else "a built"
-        yield Problem(("ladder",), f"{study.ladder} is {ladder.kind}; a {study.task.kind} task needs {needed} ladder")
-        return
-    for place, name in _model_references(study):
-        if name not in ladder.models:
-            allowed = f"the ladder {study.ladder} has {', '.join(ladder.models)}"
-            yield Problem(place, f'no model "{name}"; {allowed}{did_you_mean(name, ladder.models)}')
-    if ladder.kind == "hub":
-        yield from _hub_misfits(study)
-    else:
-        yield from _supervision_misfits(study, ladder)
-
-
-def _model_references(study: TrainedStudy) -> Iterator[tuple[Place, str]]:
-    for name in study.per_model:
-        yield ("per_model", name), name
-    for block, axes in study.grid.items():
-        for index, name in enumerate(axes.models or ()):
-            yield ("grid", block, "models", index), name
-    for index, exclusion in enumerate(study.exclude):
-        if exclusion.where.model is not None:
-            yield ("exclude", index, "where", "model"), exclusion.where.model
-
-
-def _hub_misfits(study: TrainedStudy) -> Iterator[Problem]:
-    if study.trainer == "local":
-        yield Problem(("trainer",), f'is "local", which trains built models only; the ladder {study.ladder} is hub')
-    if study.training.learning_rate_width_exponent:
-        yield Problem(("training", "learning_rate_width_exponent"), "must be 0: a hub ladder states no widths")
-    for block, axes in study.grid.items():
-        for name in ("base_seed", "supervision"):
-            if getattr(axes, name) != getattr(Axes(), name):
-                yield Problem(("grid", block, name), "is an axis of built ladders only")
-
-
-def _supervision_misfits(study: TrainedStudy, ladder: BuiltLadder) -> Iterator[Problem]:
-    known = [FULL_SUPERVISION, *ladder.supervisions]
-    named: list[tuple[Place, str, Iterable[str]]] = [
-        (("grid", block, "supervision", index), level, axes.models or ladder.models)
-        for block, axes in study.grid.items()
-        for index, level in enumerate(axes.supervision)
-    ]
-    for index, exclusion in enumerate(study.exclude):
-        if exclusion.where.supervision is not None:
-            named.append((("exclude", index, "where", "supervision"), exclusion.where.supervision, ()))
-    for place, level, models in named:
-        if level not in known:
-            allowed = f"the ladder {study.ladder} has {', '.join(known)}{did_you_mean(level, known)}"
-            yield Problem(place, f'no supervision "{level}"; {allowed}')
-            continue
-        without = [name for name in models if name in ladder.models and ladder.supervised_share(level, name) is None]
-        if without:
-            yield Problem(place, f"{level} has no share for {', '.join(without)} in the ladder {study.ladder}")
 
 
 def _shared_names(names: dict[Coordinates, str], blocks: dict[Coordinates, list[str]]) -> Iterator[Problem]:
