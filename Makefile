@@ -31,7 +31,8 @@ run: setup
 	@$(BIN)/rlscale summary $(STUDY)
 
 test: setup-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/property
+	$(BIN)/python -m pytest tests/workflow
 
 check: setup-dev
 	$(BIN)/ruff check
