@@ -116,10 +116,11 @@ def _run(connection: socket.socket) -> None:
     code = 1
     try:
         head, streams, _, _ = socket.recv_fds(connection, _LENGTH_BYTES, 3)
-        request = json.loads(_read(connection, int.from_bytes(head, "big")))
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-            os.close(stream)
+        with connection.makefile("rb") as stream:
+            request = json.loads(stream.read(int.from_bytes(head, "big")))
+        for number, descriptor in enumerate(streams):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["env"])
@@ -151,16 +152,6 @@ def _call_main() -> int:
 def _die_with_client(connection: socket.socket) -> None:
     connection.recv(1)  # a client sends no more: this returns when it is gone
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _read(connection: socket.socket, length: int) -> bytes:
-    data = b""
-    while len(data) < length:
-        part = connection.recv(length - len(data))
-        if not part:
-            raise ConnectionError("the client is gone")
-        data += part
-    return data
 
 
 def _is_running(process: int) -> bool:

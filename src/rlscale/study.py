@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from rlscale.errors import did_you_mean
-from rlscale.model_base import NAME, Model, Place, Problem, refuse
+from rlscale.model_base import NAME, Many, Model, Place, Problem, refuse
 from rlscale.study_parts import Axes, Budgets, Evaluation, Exclusion, Law, Training, TrainingOverride
 from rlscale.task_spec import ParquetTask, TaskSpec
 
@@ -54,7 +54,7 @@ class TrainedStudy(Model):
     )
     evaluation: Evaluation = Field(description="How checkpoints are scored.")
     law: Law = Field(Law(), description="What is fitted.")
-    companions: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+    companions: Many[str] = Field(
         (), description="Shipped studies that are made along with this one, each with results of its own."
     )
 
