@@ -143,7 +143,8 @@ def _attention(model: Qwen2, nodes: _Nodes, index: int, x: Floats, added: Floats
     own, position = qkv[nodes.first : nodes.first + nodes.count], nodes.forest.position[nodes.first :]
     kernels.add_and_normalise(x, added, NORM_EPSILON, normed, inverse)
     _multiply(normed, _scaled(scratch, layer.qkv_weight, layer.input_norm).T, own)
-    kernels.rotate(own, layer.qkv_bias, position, nodes.cosine, nodes.sine, shape.heads, shape.kv_heads)
+    own += layer.qkv_bias
+    kernels.rotate(own, position, nodes.cosine, nodes.sine, shape.heads + shape.kv_heads)
     kernels.attend(qkv, nodes.first, nodes.forest.parent, shape.heads, shape.kv_heads, mixed, weights)
     return _Attention(normed, inverse, qkv, weights, mixed)
 
@@ -157,7 +158,8 @@ def _attention_backward(model: Qwen2, nodes: _Nodes, index: int, saved: _Attenti
     _multiply(x, layer.output_weight, mixed)
     parent, position = nodes.forest.parent, nodes.forest.position
     kernels.attend_backward(saved.qkv, parent, shape.heads, shape.kv_heads, saved.weights, mixed, qkv)
-    kernels.rotate_backward(qkv, grads.qkv_bias, position, nodes.cosine, nodes.sine, shape.heads, shape.kv_heads)
+    kernels.rotate(qkv, position, nodes.cosine, -nodes.sine, shape.heads + shape.kv_heads)
+    np.sum(qkv, 0, out=grads.qkv_bias)
     scaled, of_scaled = (layer.qkv_weight, layer.input_norm), (grads.qkv_weight, grads.input_norm)
     normed = _scaled_backward(scratch, scaled, saved.normed, qkv, of_scaled)
     kernels.normalise_backward(x, normed, saved.normed, saved.inverse)

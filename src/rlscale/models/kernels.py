@@ -55,40 +55,18 @@ def normalise_backward(x: Any, gradient: Any, normed: Any, inverse: Any) -> None
 
 
 @_compiled
-def rotate(qkv: Any, bias: Any, position: Any, cosine: Any, sine: Any, heads: int, kv_heads: int) -> None:
-    """Add the bias to q, k, v [n, …], and turn every head of q and k by its position (arXiv 2104.09864, eq. 34)."""
-    rows, total = qkv.shape
+def rotate(qkv: Any, position: Any, cosine: Any, sine: Any, heads: int) -> None:
+    """Turn the first ``heads`` heads of q, k, v [n, …] by their position (arXiv 2104.09864, eq. 34); −sine: back."""
     half = cosine.shape[1]
-    for i in range(rows):
-        for j in range(total):
-            qkv[i, j] += bias[j]
+    for i in range(qkv.shape[0]):
         place = position[i]
-        for head in range(heads + kv_heads):
+        for head in range(heads):
             start = head * 2 * half
             for j in range(half):
                 c, s = cosine[place, j], sine[place, j]
                 first, second = qkv[i, start + j], qkv[i, start + half + j]
                 qkv[i, start + j] = first * c - second * s
                 qkv[i, start + half + j] = second * c + first * s
-
-
-@_compiled
-def rotate_backward(gradient: Any, bias: Any, position: Any, cosine: Any, sine: Any, heads: int, kv_heads: int) -> None:
-    """Turn the gradient [n, …] of rotated q and k back, and sum it over nodes into that of the bias."""
-    rows, total = gradient.shape
-    half = cosine.shape[1]
-    bias[:] = np.float32(0.0)
-    for i in range(rows):
-        place = position[i]
-        for head in range(heads + kv_heads):
-            start = head * 2 * half
-            for j in range(half):
-                c, s = cosine[place, j], sine[place, j]
-                first, second = gradient[i, start + j], gradient[i, start + half + j]
-                gradient[i, start + j] = first * c + second * s
-                gradient[i, start + half + j] = second * c - first * s
-        for j in range(total):
-            bias[j] += gradient[i, j]
 
 
 @_compiled
