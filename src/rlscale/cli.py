@@ -96,19 +96,30 @@ def status(study: Study, as_json: Json = False) -> None:
 
 
 @app.command()
-def summary(study: Study, as_json: Json = False) -> None:
+def summary(
+    study: Study,
+    as_json: Json = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown tables: law, forecasts, claims, digests of all results.")
+    ] = False,
+) -> None:
     """Show the fitted law of a finished study, and where its figures and tables are."""
     from rlscale.cli_tables import show_summary
     from rlscale.config import find_study
     from rlscale.paths import StudyPaths
     from rlscale.summary import study_summary
+    from rlscale.summary_markdown import summary_markdown
 
-    name = find_study(study).stem
-    found = study_summary(StudyPaths(name))
+    if as_json and markdown:
+        raise UserError("--json and --markdown exclude each other; give one of them")
+    paths = StudyPaths(find_study(study).stem)
+    found = study_summary(paths)
     if as_json:
-        print_json({"study": name, **found.to_json()})
+        print_json({"study": paths.study, **found.to_json()})
+    elif markdown:
+        typer.echo(summary_markdown(paths, found), nl=False)
     else:
-        show_summary(name, found)
+        show_summary(paths.study, found)
 
 
 @app.command(hidden=True)

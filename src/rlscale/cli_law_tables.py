@@ -19,12 +19,15 @@ _COVERAGE = (0.5, 0.8, 0.9)
 def show_fit(fit: "Fit") -> None:
     """Print the law's parameters, the slopes by size and what a reader must know first."""
     made = fit.intervals
-    columns = ["params", "k (law)", *(["interval"] if made else []), "k (free)", "se", "R² within"]
+    interval_column = ["interval"] if made else []
+    columns = ["params", "k (law)", *interval_column, "k (free)", "se", "R² within", "R² line", "k by thirds"]
     table = _numbers(*columns, title=f"{fit.law}, X = {fit.x}, {fit.loss} loss")
     for size, slope in fit.k.items():
         interval = [_span(made["k"][size])] if made else []
-        free = (number(fit.k_free.get(size)), number(fit.k_free_se.get(size)), number(fit.r2_within.get(size)))
-        table.add_row(f"{int(size):,}", number(slope), *interval, *free)
+        by_size = (fit.k_free, fit.k_free_se, fit.r2_within, fit.r2_line)
+        free = (number(values.get(size)) for values in by_size)
+        local = " ".join(number(slope, 3) for slope in fit.k_local[size])
+        table.add_row(f"{int(size):,}", number(slope), *interval, *free, local)
     console = new_console()
     console.print(table)
     k_max, n_0 = parameters(fit)

@@ -17,6 +17,7 @@ from rlscale.fitting.goodness import NOT_SETTLED, by_size, goodness
 from rlscale.fitting.loss_spaces import Loss, loss_space
 from rlscale.fitting.projection import SlopeFit, fit_slope_law
 from rlscale.fitting.slope_fits import slope_parameters
+from rlscale.fitting.straightness import straightness
 from rlscale.laws import Array
 from rlscale.laws.saturating_slope import SaturatingSlope
 from rlscale.point_checks import check_points
@@ -51,6 +52,8 @@ class Fit:
             correlated, so it is too optimistic for new runs. None where the points only just determine the slope.
         r2_pooled: 1 - sse / (sum of squares around the mean of all used points), in the space that was fitted.
         r2_within: the same by size, around the mean of each of its curves.
+        k_local: slopes in the first, middle and last third of the curves by size; equal if the loss is a power law.
+        r2_line: R² of a curve's own straight line in log10 L by size, median over its curves.
         points: points used.
         sse: sum of squared residuals in the space that was fitted.
         curves: by key of ``e``: params, points and whatever of base_seed, seed, tau and run the table has.
@@ -76,6 +79,8 @@ class Fit:
     k_free_se: dict[str, float | None]
     r2_pooled: float | None
     r2_within: dict[str, float | None]
+    k_local: dict[str, list[float | None]]
+    r2_line: dict[str, float | None]
     points: int
     sse: float
     curves: dict[str, dict[str, Any]]
@@ -171,6 +176,7 @@ def fit_points(
         **_parameters(fit),
         **_free_fit(fit),
         **_goodness(fit),
+        **straightness(curves).to_json(),
         notes=_notes(used, fit),
         intervals=None if made is None else made.to_json(),
         saturation=None if made is None else judge_saturation(space, seed=seed).to_json(),

@@ -27,7 +27,7 @@ STAGE_VERSION = {
     "evaluate": 2,
     "grade": 2,
     "curves": 1,
-    "law": 2,
+    "law": 3,
     "compare": 1,
     "sensitivity": 1,
     "findings": 2,

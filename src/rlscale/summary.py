@@ -30,15 +30,19 @@ def study_summary(paths: StudyPaths) -> Summary:
     """Read what a finished study came to.
 
     Raises:
-        UserError: the study has no fit yet.
+        UserError: the study has no fit yet, or one that another version of rlscale made.
     """
+    again = f"run `make run STUDY={paths.study}`"
     if not paths.fit.is_file():
-        raise UserError(f"study {paths.study} has no fit yet ({paths.fit}): run `make run STUDY={paths.study}`")
-    fits = read_json(paths.fit)["fits"]
+        raise UserError(f"study {paths.study} has no fit yet ({paths.fit}): {again}")
+    try:
+        fits = {name: Fit(**fit) for name, fit in read_json(paths.fit)["fits"].items()}
+    except TypeError as error:
+        raise UserError(f"{paths.fit}: made by another version of rlscale: {again}") from error
     written = (
         *(paths.curves_csv, paths.all_scores, paths.law_points, paths.fit),
         *(paths.ranking, paths.comparison, paths.sensitivity, paths.findings),
     )
     tables = [path for path in written if path.is_file()]
     figures = sorted(paths.figure("*", "svg").parent.glob("*.svg"))
-    return Summary({name: Fit(**fit) for name, fit in fits.items()}, tables, figures)
+    return Summary(fits, tables, figures)

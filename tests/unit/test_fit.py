@@ -100,8 +100,36 @@ def test_json_holds_the_whole_fit_in_native_types(published: pd.DataFrame) -> No
     assert only_json(fit.to_json())
     assert Fit(**json.loads(text)) == fit
     assert list(fit.k) == ["500000000", "1500000000", "3000000000", "7000000000", "14000000000", "32000000000"]
-    assert list(fit.e) == list(fit.k_free_se) == list(fit.r2_within) == list(fit.k)
+    assert list(fit.e) == list(fit.k_free_se) == list(fit.r2_within) == list(fit.k_local) == list(fit.k)
     assert (fit.points, fit.max_params, fit.first_steps, fit.variant) == (629, 3.3e10, None, "base")
+
+
+def test_local_slopes_show_what_r2_forgives() -> None:
+    """A line has one slope; a parabola whose slope doubles from end to end has an R² of .99, and shows in thirds."""
+    log10_x = np.linspace(0, 1.8, 13)
+    straight, bent = -0.3 * log10_x, -0.3 * (log10_x + log10_x**2 / 3.6)
+    made = [
+        {"params": size, "run": f"{size}_{base}", "samples": 10**log10_x, "step": range(1, 14), "test_loss": 10**y}
+        for size, y in ((1_000, straight), (8_000, bent))
+        for base in (0, 1)
+    ]
+    fit = fit_points(pd.concat(map(pd.DataFrame, made)), x="samples", loss="linear")
+    assert fit.k_local["1000"] == pytest.approx([0.3] * 3, abs=1e-9)
+    # A parabola's slope over an interval is its slope in the middle: 1/6, 3/6 and 5/6 of the way.
+    assert fit.k_local["8000"] == pytest.approx([0.35, 0.45, 0.55], abs=1e-9)
+    assert fit.r2_line["1000"] == pytest.approx(1, abs=1e-12)
+    assert fit.r2_line["8000"] == pytest.approx(np.corrcoef(log10_x, bent)[0, 1] ** 2, abs=1e-12)
+    assert 0.99 < fit.r2_line["8000"] < 0.995  # type: ignore[operator]
+
+
+def test_short_and_flat_curves_have_no_straightness() -> None:
+    short = curves({1_000: 0.1, 8_000: 0.2}, steps=2)
+    fit = fit_points(short, x="samples", loss="log")
+    assert fit.r2_line == {"1000": None, "8000": None}
+    assert fit.k_local == {"1000": [None] * 3, "8000": [None] * 3}
+    flat = fit_points(curves({1_000: 0.0, 8_000: 0.2}), x="samples", loss="log")
+    assert flat.r2_line["1000"] is None
+    assert flat.k_local["1000"] == [0, 0, 0]
 
 
 def test_free_slopes_and_errors_are_those_of_linear_regression() -> None:

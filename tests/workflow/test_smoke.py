@@ -99,6 +99,49 @@ def test_the_command_line_reads_what_was_made(finished: Clone) -> None:
     assert [run["run_id"] for run in status["runs"]] == list(RUNS)
 
 
+def test_the_summary_says_what_the_files_say(finished: Clone) -> None:
+    fits = json.loads((finished / "results/smoke/law/fit.json").read_text())["fits"]
+    found = json.loads(finished.rlscale("summary", "smoke", "--json").stdout)
+    assert found["fits"] == fits
+    assert all((finished / path).is_file() for path in [*found["tables"], *found["figures"]])
+    assert {Path(path).stem for path in found["figures"]} == set(FIGURES)
+    said = finished.rlscale("summary", "smoke").stdout
+    assert "K_max" in said
+    assert all(path in said for path in found["figures"])
+
+
+def test_the_summary_in_markdown_has_the_law_the_claims_and_digests_that_check(finished: Clone) -> None:
+    answer = finished.rlscale("summary", "smoke", "--markdown")
+    assert answer.returncode == 0, answer.stderr
+    before, digests, _ = answer.stdout.split("```")
+    stated = {name: digest for digest, name in (line.split("  ") for line in digests.strip().splitlines())}
+    assert stated == {name: _sha256(finished / name) for name in stated}
+    for artefact in ("law/fit.json", "law/findings.json", "tables/curves.csv", "figures/slope_compute.svg"):
+        assert f"results/smoke/{artefact}" in stated
+    assert "results/smoke/law/fit.json.record.json" in stated
+
+    first, *_ = json.loads((finished / "results/smoke/law/fit.json").read_text())["fits"].values()
+    findings = json.loads((finished / "results/smoke/law/findings.json").read_text())["findings"]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in before.splitlines() if "|" in line]
+    by_name = {row[0]: row[1:] for row in rows}
+    for size, slope in first["k"].items():
+        assert by_name[f"{int(size):,}"][0].startswith(f"{slope:.3f} [")
+    assert {claim["claim"]: claim["verdict"] for claim in findings} == {
+        claim["claim"]: by_name[claim["claim"]][0] for claim in findings
+    }
+
+
+def test_a_fit_of_another_version_is_refused(smoke: Clone) -> None:
+    path = smoke / "results/smoke/law/fit.json"
+    fits = json.loads(path.read_text())
+    for fit in fits["fits"].values():
+        fit.pop("r2_line")
+    path.write_text(json.dumps(fits))
+    answer = smoke.rlscale("summary", "smoke")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "results/smoke/law/fit.json: made by another version of rlscale" in answer.stderr
+
+
 def test_a_second_run_has_nothing_to_do(finished: Clone) -> None:
     assert "Nothing to be done" in finished.snakemake("smoke")
 
