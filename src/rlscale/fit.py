@@ -21,10 +21,11 @@ from rlscale.fitting.straightness import straightness
 from rlscale.laws import Array
 from rlscale.laws.saturating_slope import SaturatingSlope
 from rlscale.point_checks import check_points
+from rlscale.uncertainty import LEVEL
 from rlscale.uncertainty.intervals import Method, make_intervals
 from rlscale.uncertainty.saturation import judge_saturation
 
-DRAWS, LEVEL = 1000, 0.9
+DRAWS = 1000
 _LAW = SaturatingSlope()
 
 

@@ -25,9 +25,7 @@ from rlscale.figures.style import (
 )
 from rlscale.figures.tables import check, is_excluded, omissions
 from rlscale.model_base import FULL_SUPERVISION
-
-LEVEL = 0.9
-"""Level of the intervals over base models."""
+from rlscale.uncertainty import LEVEL
 
 _COLUMNS = ("panel", "run", "params", "base_seed", "supervision", "base_loss", "k")
 _SLOPE_LABEL = "Slope k, L ∝ D$^{-k}$"

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlscale.findings.estimates import LEVEL, Estimate, over_blocks, over_sizes
+from rlscale.findings.estimates import Estimate, over_blocks, over_sizes
 from rlscale.findings.factor_claims import Block, arms, line, of_block, trend, unit_of
 from rlscale.findings.finding import Claim, Effect, Outcome, directional, size_name, span, untested
 from rlscale.findings.runs import Reading, Run, gather_runs, loss_at, readings, slope
 from rlscale.findings.size_claims import by_size, conditions, fully_supervised, names
+from rlscale.uncertainty import LEVEL
 
 MATCHED_SPREAD = 1 / 3
 """Base losses of different sizes are equal in practice where they spread over at most this share of what they do where

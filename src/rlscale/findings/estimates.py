@@ -15,9 +15,7 @@ from scipy.special import stdtr, stdtrit
 
 from rlscale.findings.runs import Reading
 from rlscale.laws import Array
-
-LEVEL = 0.9
-"""Level of every interval."""
+from rlscale.uncertainty import LEVEL
 
 _MANY = 1000  # repetitions beyond which more of them is no advice
 _ROUNDING = 1e-9  # errors below this, in log10 loss, are rounding

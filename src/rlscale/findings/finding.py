@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rlscale.findings.estimates import LEVEL, Estimate
+from rlscale.findings.estimates import Estimate
+from rlscale.uncertainty import LEVEL
 
 ALPHA = 0.05
 """Largest chance that any claim of a study gets a wrong "supported" or "contradicted"."""

@@ -9,13 +9,14 @@ from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
+from scipy.special import chdtri
 
 from rlscale.errors import UserError, did_you_mean
 from rlscale.findings.reuse_search import Found, Loss, ReuseTable, arrange_reuse, effective_samples, search
 from rlscale.laws.data_reuse import LAWS, ReuseLaw, repeats
+from rlscale.uncertainty import LEVEL
 
-LEVEL = 0.9
-_CHI_SQUARE = 2.705543454  # 90 % quantile of chi-square with one degree of freedom
+_CHI_SQUARE = float(chdtri(1, 1 - LEVEL))  # the level's quantile of chi-square with one degree of freedom
 _CLEAR = 2.0  # difference in AIC by which a law is told from the others
 
 
