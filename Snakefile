@@ -14,7 +14,7 @@ from snakemake.utils import min_version
 
 from rlscale import forkserver
 from rlscale.errors import UserError
-from rlscale.workflow import STAGE_VERSION, Studies
+from rlscale.workflow import STAGE_VERSION, Studies, cancel_timers
 
 min_version("9.27")
 
@@ -62,7 +62,12 @@ onstart:
         )
 
 
+onsuccess:
+    cancel_timers()
+
+
 onerror:
+    cancel_timers()
     print(
         "Some job failed; each has one log: results/STUDY/logs/STAGE/NAME.log",
         file=sys.stderr,

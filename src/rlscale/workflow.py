@@ -6,6 +6,7 @@ jobs that depend on it.
 """
 
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,14 @@ from rlscale.study import PublishedStudy, TrainedStudy
 DEFAULT_STUDY = "mini"
 FACTORS = ("group_size", "reward_accuracy", "skill_share", "variant")
 
-__all__ = ["STAGE_VERSION", "OpenStudy", "Studies"]
+__all__ = ["STAGE_VERSION", "OpenStudy", "Studies", "cancel_timers"]
+
+
+def cancel_timers() -> None:
+    """Cancel the timers that Snakemake's scheduler left, so that the process need not wait for them at its end."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
 
 
 class Studies:
