@@ -77,10 +77,19 @@ def test_a_worse_base_that_learns_faster_contradicts() -> None:
 
 
 def test_base_models_that_are_called_matched_and_are_not_decide_nothing() -> None:
-    finding = found(Controls(4).supervised(rise=0.2, matched=False).curves())["size_at_equal_base_loss"]
+    curves = Controls(4).supervised(rise=0.2, by_base=0.1, matched=False).curves()
+    finding = found(curves)["size_at_equal_base_loss"]
     assert (finding.verdict, finding.effect) == ("not tested", None)
     assert finding.evidence.startswith("The base losses of supervision matched spread over 0.1")
-    assert finding.evidence.endswith("of full supervision: they are not equal.")
+    assert "of full supervision: they are not equal. With base loss as a covariate, k changes by " in finding.evidence
+    table = slopes(curves).query("supervision == 'matched'")
+    design = np.column_stack([np.ones(len(table)), np.log10(table["params"]), table["base_loss"]])
+    fitted = np.linalg.lstsq(design, table["k"].to_numpy())[0]
+    said = finding.evidence.split("k changes by ")[1]
+    low, high = (float(end) for end in said.split("interval ")[1].split(")")[0].split(" to "))
+    assert float(said.split(" per")[0]) == pytest.approx(fitted[1], rel=0.01)
+    assert f"and by {fitted[2] / 10:+.3g} per 0.1 of base loss." in said
+    assert low < 0.2 < high
 
 
 def test_of_several_levels_the_one_at_the_most_sizes_is_taken_then_the_closest() -> None:

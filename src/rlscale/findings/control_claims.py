@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from rlscale.findings.estimates import Estimate, over_blocks, over_sizes
 from rlscale.findings.factor_claims import Block, arms, line, of_block, trend, unit_of
@@ -50,7 +51,7 @@ def size_at_equal_base_loss(runs: Sequence[Run]) -> Outcome:
         return untested(
             claim,
             f"The base losses of supervision {level} spread over {spread:.3f} ({listed}), more than a third of the "
-            f"{_range(others):.3f} of full supervision: they are not equal.",
+            f"{_range(others):.3f} of full supervision: they are not equal.{_adjusted(items)}",
         )
     low, high = estimate.bounds()
     effect = Effect(
@@ -202,6 +203,28 @@ def _mean_slope(items: Sequence[Reading], size: int) -> str:
         low, high = mean.bounds()
         said += f" ({low:.3g} to {high:.3g})"
     return f"{said} at {size_name(size)}"
+
+
+def _adjusted(items: Sequence[Reading]) -> str:
+    """Return the change of k per tenfold N with base loss as a covariate, a sentence; empty where it is undetermined.
+
+    Least squares of k = a + b log10 N + c L_0, one point a run.
+    """
+    losses = np.array([np.nan if item.run.base_loss is None else item.run.base_loss for item in items])
+    design = np.column_stack([np.ones(losses.size), np.log10([item.run.params for item in items]), losses])
+    freedom = losses.size - design.shape[1]
+    if freedom < 1 or np.isnan(losses).any() or np.linalg.matrix_rank(design) < design.shape[1]:
+        return ""
+    k = np.array([item.value for item in items])
+    coefficients = np.linalg.lstsq(design, k)[0]
+    rest = k - design @ coefficients
+    variance = float(rest @ rest) / freedom * np.linalg.inv(design.T @ design)[1, 1]
+    reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * float(np.sqrt(variance))
+    low, high = coefficients[1] - reach, coefficients[1] + reach
+    return (
+        f" With base loss as a covariate, k changes by {coefficients[1]:+.3g} per tenfold N ({LEVEL:.0%} interval "
+        f"{low:.3g} to {high:.3g}) and by {coefficients[2] / 10:+.3g} per 0.1 of base loss."
+    )
 
 
 def _beside(matched: Estimate, whole: Sequence[Run], spread: float) -> str:
