@@ -9,20 +9,19 @@ import typer
 
 from rlscale.cli_output import Json, print_json
 from rlscale.errors import UserError, did_you_mean
+from rlscale.grading.pool import DEADLINE_SECONDS, MEMORY_MIB, MathGrader
 
 _KEYS = ("answer", "gold")
 
 
 def grade(
     file: Annotated[Path, typer.Argument(metavar="FILE", help='JSON lines: {"answer": "...", "gold": "..."}.')],
-    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for one answer.")] = 5.0,
-    memory_mib: Annotated[int, typer.Option(min=512, help="Address space of a grading process, in MiB.")] = 2048,
+    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for one answer.")] = DEADLINE_SECONDS,
+    memory_mib: Annotated[int, typer.Option(min=512, help="Address space of a grading process, in MiB.")] = MEMORY_MIB,
     workers: Annotated[int | None, typer.Option(min=1, help="Grading processes; without, one a core.")] = None,
     as_json: Json = False,
 ) -> None:
     """Grade mathematical answers against golds with math-verify: correct, wrong or no_verdict, one line a row."""
-    from rlscale.grading import MathGrader
-
     pairs = _read_pairs(file)
     with MathGrader(workers=workers, deadline=deadline, memory_mib=memory_mib) as grader:
         judgements = grader.grade([answer for answer, _ in pairs], [gold for _, gold in pairs])

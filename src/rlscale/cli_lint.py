@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     Tables = dict[str, pd.DataFrame]
 
-_PASS_RATE, _EASY_FROM = "qwen2.5_7b_pass_rate", 0.3
-
 
 def lint(  # noqa: PLR0917 (on the command line the options are named)
     study: Annotated[
@@ -24,15 +22,19 @@ def lint(  # noqa: PLR0917 (on the command line the options are named)
     train: Annotated[list[Path] | None, typer.Option(help="Parquet file of training problems; repeat it.")] = None,
     suite: Annotated[list[Path] | None, typer.Option(help="Parquet file of test problems; repeat it.")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Samples that each training file is to serve for.")] = None,
-    pass_rate: Annotated[str, typer.Option(help="Key of extra_info that holds a problem's pass rate.")] = _PASS_RATE,
-    easy_from: Annotated[float, typer.Option(min=0, max=1, help="Least pass rate of an easy problem.")] = _EASY_FROM,
+    pass_rate: Annotated[
+        str | None, typer.Option(help="Key of extra_info that holds a problem's pass rate (GURU's of a 7B model).")
+    ] = None,
+    easy_from: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Least pass rate of an easy problem (0.3).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Report what the data mean for the curves: leaks, difficulty, nesting, curriculum, reuse.
 
     Example: rlscale lint --train subset_2048.parquet --train subset_1024.parquet --suite test_500.parquet
     """
-    from rlscale.tasks.protocol_lint import lint_protocol
+    from rlscale.tasks.protocol_lint import EASY_FROM, RATE_KEY, lint_protocol
 
     if (study is None) == (not train):
         raise UserError("lint needs either a STUDY, or files with --train and --suite")
@@ -40,7 +42,13 @@ def lint(  # noqa: PLR0917 (on the command line the options are named)
         trained, suites, samples = _of_study(study)
     else:
         trained, suites = _read(train or []), _read(suite or [])
-    found = lint_protocol(trained, suites, samples=samples, pass_rate=pass_rate, easy_from=easy_from)
+    found = lint_protocol(
+        trained,
+        suites,
+        samples=samples,
+        pass_rate=pass_rate or RATE_KEY,
+        easy_from=EASY_FROM if easy_from is None else easy_from,
+    )
     if as_json:
         print_json({"observations": [asdict(one) for one in found]})
         return
