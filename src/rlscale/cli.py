@@ -60,18 +60,17 @@ def validate(study: Study, as_json: Json = False) -> None:
 
 @app.command()
 def cells(study: Study, as_json: Json = False) -> None:
-    """List the runs and cells of a study, their ids, fingerprints and expected FLOPs."""
+    """List the runs and cells of a study, their ids, fingerprints, expected FLOPs, and GPUs where they are stated."""
     from rlscale.cli_tables import show_cells
     from rlscale.config import find_study, load_grid
     from rlscale.price import grid_price
 
     path = find_study(study)
-    loaded, _, grid = load_grid(path)
-    price = grid_price(loaded, grid)
+    price = grid_price(*load_grid(path))
     if as_json:
         print_json({"study": path.stem, **price.to_json()})
     else:
-        show_cells(path.stem, grid, price)
+        show_cells(path.stem, price)
 
 
 for _command in (cli_law.fit, cli_law.forecast, cli_law.compare, cli_law.findings, cli_grade.grade, cli_lint.lint):

@@ -7,22 +7,24 @@ from rich.table import Table
 from rlscale.cli_law_tables import new_console, number, parameters, show_fit
 
 if TYPE_CHECKING:
-    from rlscale.grid import Grid
-    from rlscale.price import Price
+    from rlscale.price import Gpus, Price
     from rlscale.status import RunStatus
     from rlscale.summary import Summary
 
 
-def show_cells(study: str, grid: "Grid", price: "Price") -> None:
+def show_cells(study: str, price: "Price") -> None:
     """Print one line a run, the exclusions and the totals."""
-    table = Table("run", "fingerprint", "blocks", "budgets", "samples", "expected FLOPs", title=f"study {study}")
+    grid, placed = price.grid, bool(price.placed)
+    gpu_columns = ("nodes × GPUs", "GPU-hours", "hours", "disk, GiB") if placed else ()
+    columns = ("run", "fingerprint", "blocks", "budgets", "samples", "expected FLOPs", *gpu_columns)
+    table = Table(*columns, title=f"study {study}")
     for column in table.columns[3:]:
         column.justify = "right"
     for run in grid.runs.values():
         last = run.budgets[-1]
         budgets = f"{len(run.budgets)} to step {last}"
         cost = (f"{price.samples(run, last):,}", f"{price.flops(run, last):.3g}")
-        table.add_row(run.run_id, run.fingerprint, ", ".join(run.blocks), budgets, *cost)
+        table.add_row(run.run_id, run.fingerprint, ", ".join(run.blocks), budgets, *cost, *_placed(price.gpus(run)))
     console = new_console()
     console.print(table)
     for run_id, reason in grid.excluded:
@@ -32,6 +34,19 @@ def show_cells(study: str, grid: "Grid", price: "Price") -> None:
     console.print(f"tokens a rollout: {tokens}")
     totals = f"{len(grid.runs)} runs, {cells} cells, {price.total_samples:,} samples"
     console.print(f"{totals}, expected {price.total_flops:.4g} FLOPs (6·N·T, N without embeddings)")
+    if placed:
+        hours, disk = price.total_gpu_hours, price.total_checkpoint_gib
+        console.print(f"{hours:,.0f} GPU-hours if every rollout is as long as allowed; {disk:,.0f} GiB of checkpoints")
+
+
+def _placed(gpus: "Gpus | None") -> tuple[str, ...]:
+    if gpus is None:
+        return ()
+    return (f"{gpus.nodes} × {gpus.gpus_per_node}", *map(_brief, (gpus.hours, gpus.wall_hours, gpus.checkpoint_gib)))
+
+
+def _brief(value: float) -> str:
+    return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def show_status(study: str, runs: "list[RunStatus]") -> None:

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from rlscale.errors import did_you_mean
 from rlscale.model_base import FULL_SUPERVISION, NAME, Betas, Model, Problem, Share, refuse
+from rlscale.placement import Gpu, Placement, Shape
 
 ModelName = Annotated[str, Field(pattern=NAME)]
 SupervisionName = Annotated[str, Field(pattern=NAME)]
@@ -159,6 +160,8 @@ class HubModel(Model):
     instruct_revision: str | None = Field(
         None, min_length=1, description="Commit of the instruct repository; null: not pinned yet."
     )
+    shape: Shape | None = Field(None, description="Its shape, from which the memory that it needs is estimated.")
+    placement: Placement | None = Field(None, description="The GPUs that train it.")
 
 
 class HubLadder(Model):
@@ -166,6 +169,7 @@ class HubLadder(Model):
 
     kind: Literal["hub"] = Field(description="The base models are published checkpoints.")
     description: str = Field(min_length=1, description="What this ladder is for.")
+    gpu: Gpu | None = Field(None, description="The kind of GPU that the placements are made for.")
     models: dict[ModelName, HubModel] = Field(min_length=1, description="Checkpoints of each size, by name.")
 
     @model_validator(mode="after")

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator
 
 from rlscale.errors import did_you_mean
-from rlscale.ladder import BuiltLadder, Ladder
+from rlscale.ladder import BuiltLadder, HubLadder, Ladder
 from rlscale.model_base import FULL_SUPERVISION, Place, Problem
+from rlscale.placement import memory_problems
 from rlscale.study import TrainedStudy
 from rlscale.study_parts import Axes
 
@@ -21,6 +22,8 @@ def misfits(study: TrainedStudy, ladder: Ladder) -> Iterator[Problem]:
             yield Problem(place, f'no model "{name}"; {allowed}{did_you_mean(name, ladder.models)}')
     if ladder.kind == "hub":
         yield from _hub_misfits(study)
+        if study.trainer == "openrlhf":
+            yield from _placement_misfits(study, ladder)
     else:
         yield from _supervision_misfits(study, ladder)
 
@@ -45,6 +48,25 @@ def _hub_misfits(study: TrainedStudy) -> Iterator[Problem]:
         for name in ("base_seed", "supervision"):
             if getattr(axes, name) != getattr(Axes(), name):
                 yield Problem(("grid", block, name), "is an axis of built ladders only")
+
+
+def _placement_misfits(study: TrainedStudy, ladder: HubLadder) -> Iterator[Problem]:
+    """Yield each model of the study whose GPUs, where they are stated, cannot hold it or share its rollouts evenly."""
+    named = [name for axes in study.grid.values() for name in (axes.models or ladder.models) if name in ladder.models]
+    for name in dict.fromkeys(named):
+        model, training = ladder.models[name], study.resolved_training(name)
+        place = ("ladder",)
+        if ladder.gpu is None or model.shape is None or model.placement is None:
+            continue
+        tokens = (training.max_prompt_tokens or 0) + (training.max_new_tokens or 0)
+        for said in memory_problems(model.shape, model.placement, tokens, ladder.gpu.memory_gib):
+            yield Problem(place, f"{study.ladder} places {name} where it does not fit: {said}")
+        at_once = model.placement.gpus * model.placement.micro_batch
+        for size in sorted({size for axes in study.grid.values() for size in axes.group_size}):
+            update = training.prompts_per_step // training.minibatches * size
+            if update % at_once:
+                said = f"{update} rollouts an update (group size {size}) are no multiple of the {at_once} at once"
+                yield Problem(place, f"{study.ladder} places {name} on {model.placement.gpus} GPUs, but {said}")
 
 
 def _supervision_misfits(study: TrainedStudy, ladder: BuiltLadder) -> Iterator[Problem]:

@@ -1,15 +1,40 @@
 """What a grid would cost, before anything is trained: samples and training FLOPs of each run and cell."""
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 from rlscale.grid import Grid, Run
+from rlscale.ladder import HubLadder, Ladder
 from rlscale.ledger import planned_flops
+from rlscale.placement import GIB
 from rlscale.study import TrainedStudy
 from rlscale.task_spec import ParquetTask
 from rlscale.tasks import make_problems
 
 COUNTED_PROBLEMS = 256
 """Problems whose tokens are counted for the mean length of a rollout."""
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """What a run occupies.
+
+    Attributes:
+        nodes: nodes.
+        gpus_per_node: GPUs of each.
+        hours: hours of one GPU times their number.
+        checkpoint_gib: bf16 weights at every budget.
+    """
+
+    nodes: int
+    gpus_per_node: int
+    hours: float
+    checkpoint_gib: float
+
+    @property
+    def wall_hours(self) -> float:
+        """Hours from start to end."""
+        return self.hours / (self.nodes * self.gpus_per_node)
 
 
 @dataclass(frozen=True)
@@ -20,11 +45,13 @@ class Price:
         grid: the runs that are priced.
         tokens: by pool, tokens of a rollout: prompt and answer.
         tokens_are: "mean", or "at most" where only the limits are known.
+        ladder: the model sizes, with the GPUs where it states them.
     """
 
     grid: Grid
     tokens: dict[str, float]
     tokens_are: str
+    ladder: Ladder
 
     def samples(self, run: Run, step: int) -> int:
         """Return the prompts that ``run`` consumes in ``step`` optimiser steps."""
@@ -38,6 +65,33 @@ class Price:
             group_size=run.group_size,
             tokens_per_rollout=self.tokens[run.pool_id],
         )
+
+    def gpus(self, run: Run) -> Gpus | None:
+        """Return the GPUs of a run and their hours, rollouts and both models' log-probabilities included."""
+        if not isinstance(self.ladder, HubLadder) or self.ladder.gpu is None:
+            return None
+        shape, placement = self.ladder.models[run.model].shape, self.ladder.models[run.model].placement
+        if shape is None or placement is None:
+            return None
+        samples = self.samples(run, run.budgets[-1])
+        tokens = samples * run.group_size * self.tokens[run.pool_id]
+        hours = self.ladder.gpu.seconds(run.non_embedding_params, tokens) / 3600
+        return Gpus(placement.nodes, placement.gpus_per_node, hours, len(run.budgets) * 2 * shape.params / GIB)
+
+    @cached_property
+    def placed(self) -> list[Gpus]:
+        """What each run occupies, of those whose GPUs the ladder states."""
+        return [gpus for run in self.grid.runs.values() if (gpus := self.gpus(run)) is not None]
+
+    @property
+    def total_gpu_hours(self) -> float:
+        """GPU-hours of all runs whose GPUs are stated."""
+        return sum(gpus.hours for gpus in self.placed)
+
+    @property
+    def total_checkpoint_gib(self) -> float:
+        """GiB of checkpoints of these runs."""
+        return sum(gpus.checkpoint_gib for gpus in self.placed)
 
     @property
     def total_flops(self) -> float:
@@ -56,11 +110,14 @@ class Price:
             values = {name: value for name, value in asdict(run).items() if name != "identity"}
             last = run.budgets[-1]
             cost = {"samples": self.samples(run, last), "expected_flops": self.flops(run, last)}
-            runs.append({**values, "fingerprint": run.fingerprint, **cost})
+            gpus = self.gpus(run)
+            placed = {"gpus": None if gpus is None else {**asdict(gpus), "wall_hours": gpus.wall_hours}}
+            runs.append({**values, "fingerprint": run.fingerprint, **cost, **placed})
             for step in run.budgets:
                 cost = {"samples": self.samples(run, step), "expected_flops": self.flops(run, step)}
                 cells.append({"run_id": run.run_id, "step": step, **cost})
-        totals = {"runs": len(runs), "cells": len(cells), "samples": self.total_samples}
+        totals: dict[str, float] = {"runs": len(runs), "cells": len(cells), "samples": self.total_samples}
+        totals |= {"gpu_hours": self.total_gpu_hours, "checkpoint_gib": self.total_checkpoint_gib}
         return {
             "runs": runs,
             "cells": cells,
@@ -71,14 +128,14 @@ class Price:
         }
 
 
-def grid_price(study: TrainedStudy, grid: Grid) -> Price:
+def grid_price(study: TrainedStudy, ladder: Ladder, grid: Grid) -> Price:
     """Return the expected cost of a study's grid.
 
     Procedural problems are short: their tokens are counted. Texts from files are priced at the study's limits.
     """
     if isinstance(study.task, ParquetTask):
         most = (study.training.max_prompt_tokens or 0) + (study.training.max_new_tokens or 0)
-        return Price(grid, dict.fromkeys(grid.pools, float(most)), "at most")
+        return Price(grid, dict.fromkeys(grid.pools, float(most)), "at most", ladder)
     source = make_problems(study.task)
     tokens = {}
     for run in grid.runs.values():
@@ -89,4 +146,4 @@ def grid_price(study: TrainedStudy, grid: Grid) -> Price:
                 for prompt, answer in zip(problems["prompt"], problems["answer"], strict=True)
             ]
             tokens[run.pool_id] = sum(words) / len(words) + 1  # and the end of the answer
-    return Price(grid, tokens, "mean")
+    return Price(grid, tokens, "mean", ladder)
