@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from math_verify import parse, verify
 
 from rlscale.errors import UserError
-from rlscale.grading import Judgement, MathGrader
+from rlscale.files import write_table, write_text
+from rlscale.grading import Judgement, MathGrader, math_rewards
+from rlscale.paths import StudyPaths
+from rlscale.stages.runs import grade
 
 RIGHT = ("so the answer is $\\boxed{42}$.", "42")
 
@@ -219,3 +224,38 @@ def test_a_bad_line_is_named(run: Any, tmp_path: Path, line: str, error: str) ->
     assert error in err
     assert len(err.splitlines()) == 1
     assert run("grade", str(tmp_path / "none.jsonl"))[0] == 2
+
+
+def test_rewards_are_one_zero_or_none_and_a_cut_off_answer_earns_nothing() -> None:
+    answers, golds = ["\\boxed{1}", "\\boxed{2}", "\\boxed{1}", "\\boxed{1}"], ["1", "1", "", "1"]
+    assert math_rewards(answers, golds, [True, True, True, False]).tolist() == pytest.approx(
+        [1, 0, float("nan"), 0], nan_ok=True
+    )
+    with pytest.raises(ValueError, match="finished has shape"):
+        math_rewards(answers, golds, [True])
+
+
+def test_the_job_grades_texts_by_meaning_and_counts_what_has_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = StudyPaths("any")
+    write_text(paths.cell("run"), json.dumps({"identity": {"task": {"kind": "parquet"}}}))
+    suite = pd.DataFrame({"suite": "math500", "answer": ["1/2", "4", ""]})
+    answers = pd.DataFrame(
+        {
+            "step": 8,
+            "suite": "math500",
+            "mode": "sampled",
+            "problem": [0, 0, 1, 2],
+            "answer": ["\\boxed{\\frac{1}{2}}", "\\boxed{2}", "so \\boxed{4.0}", "\\boxed{4}"],
+            "finished": True,
+            "probability": np.nan,
+        }
+    )
+    write_table(suite, paths.suites)
+    write_table(answers, paths.rollouts("run"))
+    grade("any", "run")
+    (row,) = pd.read_parquet(paths.scores("run")).to_dict("records")
+    assert row["score"] == pytest.approx((0.5 + 1) / 2)
+    assert (row["problems"], row["samples"], row["no_verdict"]) == (2, 4, 1)

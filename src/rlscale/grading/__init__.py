@@ -6,5 +6,6 @@ an answer and a limit on its memory; one that hangs or bursts is replaced, and i
 
 from rlscale.grading.judgement import Judgement, Verdict
 from rlscale.grading.pool import MathGrader
+from rlscale.grading.rewards import math_rewards
 
-__all__ = ["Judgement", "MathGrader", "Verdict"]
+__all__ = ["Judgement", "MathGrader", "Verdict", "math_rewards"]

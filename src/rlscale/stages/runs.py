@@ -157,6 +157,7 @@ def grade(study: str, run_id: str) -> None:
     import pandas as pd
 
     from rlscale.curves import problem_table, score_table
+    from rlscale.grading import math_rewards
     from rlscale.rewards import grade_exact
 
     paths = StudyPaths(study)
@@ -166,9 +167,13 @@ def grade(study: str, run_id: str) -> None:
         rollouts["reward"] = rollouts["probability"].astype("float64")
         problems = pd.read_parquet(paths.suites, columns=["suite", "answer"])
         truths = {name: table.to_numpy() for name, table in problems.groupby("suite")["answer"]}
+        # Texts from files have many right spellings; a procedural answer has one.
+        is_text = read_json(paths.cell(run_id))["identity"]["task"]["kind"] == "parquet"
+        grader = math_rewards if is_text else grade_exact
         has_answer = rollouts["mode"] != "exact"
         for name, answers in rollouts[has_answer].groupby("suite", observed=True):
-            right = grade_exact(answers["answer"], truths[name][answers["problem"]].tolist(), answers["finished"])
+            golds = truths[name][answers["problem"]].tolist()
+            right = grader(answers["answer"].tolist(), golds, answers["finished"])
             rollouts.loc[answers.index, "reward"] = right
         write_table(score_table(rollouts), output)
         by_problem = paths.problem_scores(run_id)
