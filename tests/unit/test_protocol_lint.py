@@ -36,8 +36,8 @@ def test_a_test_problem_that_is_trained_on_is_found_whatever_its_case_and_spaces
     train = {"all": problems(STORIES[:20], [0.5] * 20)}
     clean, leaky = problems(STORIES[20:], [0.5] * 10), problems([STORIES[25], STORIES[3].upper() + "  "], [0.5] * 2)
     one, other = found(train, {"clean": clean, "leaky": leaky}, "overlap")
-    assert (one.verdict, one.facts["shared"]) == ("ok", 0)
-    assert (other.verdict, other.facts["shared"], other.facts["problems"]) == ("warning", 1, 2)
+    assert (one.verdict, one.facts["rows"]) == ("ok", [])
+    assert (other.verdict, other.facts["rows"], other.facts["problems"]) == ("warning", [1], 2)
 
 
 def test_a_reworded_problem_is_a_near_duplicate_and_shared_instructions_are_none() -> None:
@@ -45,8 +45,8 @@ def test_a_reworded_problem_is_a_near_duplicate_and_shared_instructions_are_none
     train = {"all": problems([*STORIES[:12], long], [0.5] * 13)}
     suites = {"clean": problems(STORIES[15:], [0.5] * 15), "leaky": problems([long + " How many now?"], [0.5])}
     clean, leaky = found(train, suites, "near_duplicates")
-    assert (clean.verdict, clean.facts["near"]) == ("ok", 0)
-    assert (leaky.verdict, leaky.facts["near"]) == ("warning", 1)
+    assert (clean.verdict, clean.facts["rows"]) == ("ok", [])
+    assert (leaky.verdict, leaky.facts["rows"]) == ("warning", [0])
     (half,) = found(train, {"half": problems([" ".join(STORIES[6:10])], [0.5])}, "near_duplicates")
     assert half.verdict == "ok"  # the other half is another problem
 
@@ -102,7 +102,7 @@ def test_the_published_subsets(reference_folder: Path) -> None:
     assert [one.verdict for one in by_check["reuse"]] == ["ok"] * 3
     assert [one.facts["tau"] for one in by_check["reuse"]] == [25, 50, 100]
     assert [one.verdict for one in by_check["curriculum"]] == ["warning"] * 3
-    assert [one.facts["shared"] for one in by_check["overlap"]] == [0]
+    assert [one.facts["rows"] for one in by_check["overlap"]] == [[]]
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def files(tmp_path: Path) -> list[str]:
 def test_the_command_reads_files(run: Any, files: list[str]) -> None:
     code, out, _ = run("lint", "--train", files[0], "--suite", files[1], "--samples", "40")
     assert code == 0
-    assert "WARNING overlap: 2 of 6 problems of test are training problems word for word" in out
+    assert "WARNING overlap: 2 of 6 problems of test are training problems word for word (rows 0, 1)" in out
     assert "OK      reuse: train: 20 problems 2 times are 40 of 40 samples" in out
     shown = json.loads(run("lint", "--train", files[0], "--suite", files[1], "--json")[1])["observations"]
     assert {one["check"] for one in shown} == {"overlap", "near_duplicates", "difficulty"}

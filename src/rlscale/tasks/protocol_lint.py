@@ -33,6 +33,7 @@ ORDER_MARGIN = 0.2
 """Rank correlation of difficulty and position from which an order is a curriculum."""
 
 _SHINGLE = 5
+_SHOWN = 5  # rows that a sentence names
 _BOILERPLATE = 0.2  # five-grams in more than this share of all prompts are instructions, not the problem
 
 
@@ -84,9 +85,9 @@ def lint_protocol(
 def _overlaps(train: Mapping[str, pd.DataFrame], suites: Mapping[str, pd.DataFrame]) -> Iterator[Observation]:
     trained = {" ".join(_words(prompt)) for table in train.values() for prompt in table["prompt"]}
     for name, table in suites.items():
-        shared = sum(" ".join(_words(prompt)) in trained for prompt in table["prompt"])
-        said = f"{shared} of {len(table)} problems of {name} are training problems word for word"
-        yield Observation("overlap", _ok(not shared), said, {"suite": name, "shared": shared, "problems": len(table)})
+        rows = [row for row, prompt in enumerate(table["prompt"]) if " ".join(_words(prompt)) in trained]
+        said = f"{len(rows)} of {len(table)} problems of {name} are training problems word for word{_named(rows)}"
+        yield Observation("overlap", _ok(not rows), said, {"suite": name, "rows": rows, "problems": len(table)})
 
 
 def _near_duplicates(train: Mapping[str, pd.DataFrame], suites: Mapping[str, pd.DataFrame]) -> Iterator[Observation]:
@@ -102,10 +103,10 @@ def _near_duplicates(train: Mapping[str, pd.DataFrame], suites: Mapping[str, pd.
         for shingle in own:
             holders[shingle].append(index)
     for name, problems in asked.items():
-        near = sum(_nearest(problem - common, holders, sizes) >= NEAR for problem in problems)
-        said = f"{near} of {len(problems)} problems of {name} are near-duplicates of training problems"
-        facts = {"suite": name, "near": near, "problems": len(problems), "jaccard_from": NEAR}
-        yield Observation("near_duplicates", _ok(not near), f"{said} (Jaccard of word five-grams {NEAR:g})", facts)
+        rows = [row for row, asks in enumerate(problems) if _nearest(asks - common, holders, sizes) >= NEAR]
+        said = f"{len(rows)} of {len(problems)} problems of {name} share most of their words with training problems"
+        facts = {"suite": name, "rows": rows, "problems": len(problems), "jaccard_from": NEAR}
+        yield Observation("near_duplicates", _ok(not rows), f"{said}{_named(rows)}", facts)
 
 
 def _difficulty(
@@ -191,6 +192,11 @@ def _nearest(problem: set[str], holders: Mapping[str, list[int]], sizes: list[in
     """Return the largest Jaccard similarity with a training problem."""
     shared = Counter(index for shingle in problem for index in holders.get(shingle, ()))
     return max((count / (len(problem) + sizes[index] - count) for index, count in shared.items()), default=0.0)
+
+
+def _named(rows: list[int]) -> str:
+    shown = ", ".join(map(str, rows[:_SHOWN])) + (", ..." if len(rows) > _SHOWN else "")
+    return f" (rows {shown})" if rows else ""
 
 
 def _ok(fine: bool) -> Literal["ok", "warning"]:
