@@ -20,9 +20,6 @@ MEMORY_MIB = 2048
 START_SECONDS = 120.0
 """Within which a child must have imported math-verify, on the slowest file system."""
 
-LAST_BREATH_SECONDS = 0.1
-"""Given to a process that has closed its output, to end."""
-
 
 class MathGrader:
     """Grades answers in child processes; a context manager, which ends them.
@@ -79,17 +76,19 @@ class MathGrader:
         child = self._idle.get()
         try:
             child = child or _Child(self._argv)
-            found = child.ask({"answer": answer, "gold": gold}, self._deadline)
-            if found is not None:
-                return Judgement(**found)
-            reason = f"no verdict within {self._deadline:g} s" if child.is_alive() else "the grader died of it"
-            child.end()
-            child = None
-            return Judgement("no_verdict", reason)
+            found = Judgement(**child.ask({"answer": answer, "gold": gold}, self._deadline))
         except UserError as error:
-            return Judgement("no_verdict", str(error))
+            found = Judgement("no_verdict", str(error))
+        except (TimeoutError, EOFError) as error:
+            if child is not None:
+                child.end()
+            child = None
+            is_late = isinstance(error, TimeoutError)
+            reason = f"no verdict within {self._deadline:g} s" if is_late else "the grader died of it"
+            found = Judgement("no_verdict", reason)
         finally:
             self._idle.put(child)
+        return found
 
 
 class _Child:
@@ -104,45 +103,48 @@ class _Child:
         # bufsize 0: what stands in the pipe is what `poll` knows of.
         self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)  # noqa: S603
         self._in, self._out = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
-        if self.ask(None, START_SECONDS) is None:
-            said = self.end().decode(errors="replace").strip().splitlines()
-            raise UserError(f"the grader does not start: {said[-1] if said else f'not within {START_SECONDS:.0f} s'}")
+        try:
+            self.ask(None, START_SECONDS)
+        except TimeoutError:
+            self.end()
+            raise UserError(f"the grader does not start within {START_SECONDS:.0f} s") from None
+        except EOFError:
+            said = self._process.communicate()[1].decode(errors="replace").strip().splitlines()
+            raise UserError(f"the grader does not start: {said[-1] if said else 'it died'}") from None
 
     def ask(self, question: object, seconds: float) -> Any:
-        """Return the answer to a question; None if that takes too long, or the child died."""
+        """Return the answer to a question.
+
+        Raises:
+            TimeoutError: there is none within ``seconds``.
+            EOFError: the child died.
+        """
+        end = time.monotonic() + seconds
         try:
             self._write(json.dumps(question).encode() + b"\n")
-        except BrokenPipeError:
-            return None
-        line = self._read_line(time.monotonic() + seconds)
-        return None if line is None else json.loads(line)
+        except BrokenPipeError as error:
+            raise EOFError from error
+        return json.loads(self._read_line(end))
 
-    def is_alive(self) -> bool:
-        """Return whether the process still runs."""
-        try:
-            self._process.wait(timeout=LAST_BREATH_SECONDS)
-        except subprocess.TimeoutExpired:
-            return True
-        return False
-
-    def end(self) -> bytes:
-        """End the process; return what it said on stderr."""
+    def end(self) -> None:
+        """End the process."""
         self._process.kill()
-        return self._process.communicate()[1]
+        self._process.communicate()
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[self._in.write(view) :]
 
-    def _read_line(self, end: float) -> bytes | None:
+    def _read_line(self, end: float) -> bytes:
         poll = select.poll()
         poll.register(self._out, select.POLLIN)
         line = b""
         while not line.endswith(b"\n"):
-            milliseconds = max(0.0, end - time.monotonic()) * 1e3
-            read = self._out.read(65536) if poll.poll(milliseconds) else b""
+            if not poll.poll(max(0.0, end - time.monotonic()) * 1e3):
+                raise TimeoutError
+            read = self._out.read(65536)
             if not read:
-                return None
+                raise EOFError
             line += read
         return line
