@@ -26,7 +26,8 @@ def summary_markdown(paths: StudyPaths, summary: Summary) -> str:
         parts.append(_forecasts(read_json(paths.comparison), first.x))
     if paths.findings.is_file():
         parts.append(_findings(read_json(paths.findings)["findings"]))
-    return "\n\n".join([*parts, _digests([paths.curves, *summary.tables, *summary.figures])]) + "\n"
+    figures = [figure.with_suffix(suffix) for figure in summary.figures for suffix in (".svg", ".png")]
+    return "\n\n".join([*parts, _digests([paths.curves, *summary.tables, *figures])]) + "\n"
 
 
 def _sizes(fit: Fit) -> str:

@@ -1,5 +1,6 @@
 """The command line: what it prints, its JSON, and one sentence with exit code 2 on bad input."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -195,3 +196,10 @@ def test_it_runs_as_a_module():
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("figure", sorted((ROOT / "docs/figures").glob("mini-*.png")), ids=lambda path: path.stem)
+def test_a_figure_of_the_docs_is_one_whose_digest_is_stated(figure: Path):
+    study = figure.stem.partition("_")[0]
+    stated = (ROOT / f"docs/results/{study}.md").read_text()
+    assert hashlib.sha256(figure.read_bytes()).hexdigest() in stated

@@ -116,7 +116,13 @@ def test_the_summary_in_markdown_has_the_law_the_claims_and_digests_that_check(f
     before, digests, _ = answer.stdout.split("```")
     stated = {name: digest for digest, name in (line.split("  ") for line in digests.strip().splitlines())}
     assert stated == {name: _sha256(finished / name) for name in stated}
-    for artefact in ("law/fit.json", "law/findings.json", "tables/curves.csv", "figures/slope_compute.svg"):
+    for artefact in (
+        "law/fit.json",
+        "law/findings.json",
+        "tables/curves.csv",
+        "figures/slope_compute.svg",
+        "figures/slope_compute.png",
+    ):
         assert f"results/smoke/{artefact}" in stated
     assert {"results/smoke/law/fit.json.record.json", "results/smoke/tables/curves.parquet.record.json"} <= set(stated)
 
