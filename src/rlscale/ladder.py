@@ -11,7 +11,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from rlscale.errors import did_you_mean
 from rlscale.model_base import FULL_SUPERVISION, NAME, Betas, Model, Problem, Share, refuse
-from rlscale.placement import Gpu, Placement, Shape
+from rlscale.placement import Decoder, Gpu, Placement, Shape
 
 ModelName = Annotated[str, Field(pattern=NAME)]
 SupervisionName = Annotated[str, Field(pattern=NAME)]
@@ -38,14 +38,8 @@ def scaled_learning_rate(rate: float, exponent: float, width: int, reference_wid
     return float(f"{rate * (width / reference_width) ** exponent:.12g}")
 
 
-class BuiltModel(Model):
+class BuiltModel(Decoder):
     """The shape of one Qwen2-architecture decoder with tied embeddings."""
-
-    width: int = Field(ge=2, description="Size of the residual stream.")
-    layers: int = Field(ge=1, description="Number of decoder layers.")
-    heads: int = Field(ge=1, description="Attention heads; width / heads is even. vLLM needs heads of size 32 or more.")
-    kv_heads: int = Field(ge=1, description="Key-value heads; a divisor of heads.")
-    ffn: int = Field(ge=1, description="Hidden size of the gated feed-forward block.")
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -57,13 +51,6 @@ class BuiltModel(Model):
             problems.append(Problem(("kv_heads",), f"is {self.kv_heads}; it must divide heads ({self.heads})"))
         refuse(problems)
         return self
-
-    @property
-    def non_embedding_params(self) -> int:
-        """Parameters without the (tied) embedding: attention with q, k, v biases, gated feed-forward, norms."""
-        kv_width = self.width // self.heads * self.kv_heads
-        attention = 2 * self.width * self.width + self.width + 2 * kv_width * (self.width + 1)
-        return self.layers * (attention + 3 * self.width * self.ffn + 2 * self.width) + self.width
 
 
 class Supervised(Model):

@@ -16,16 +16,14 @@ ENGINE_OVERHEAD_GIB = 3.0
 """What an engine of vLLM needs beside weights and cache: CUDA graphs, activations of the prefill, NCCL buffers."""
 
 
-class Shape(Model):
-    """The shape of a Qwen2-architecture decoder."""
+class Decoder(Model):
+    """The layers of a Qwen2-architecture decoder."""
 
     width: int = Field(ge=2, description="Size of the residual stream.")
     layers: int = Field(ge=1, description="Number of decoder layers.")
-    heads: int = Field(ge=1, description="Attention heads.")
-    kv_heads: int = Field(ge=1, description="Key-value heads.")
+    heads: int = Field(ge=1, description="Attention heads; width / heads is even. vLLM needs heads of size 32 or more.")
+    kv_heads: int = Field(ge=1, description="Key-value heads; a divisor of heads.")
     ffn: int = Field(ge=1, description="Hidden size of the gated feed-forward block.")
-    vocabulary: int = Field(ge=1, description="Rows of the embedding.")
-    tied: bool = Field(description="Whether the output layer is the embedding.")
 
     @property
     def kv_width(self) -> int:
@@ -34,9 +32,16 @@ class Shape(Model):
 
     @property
     def non_embedding_params(self) -> int:
-        """Parameters without embedding and output layer."""
+        """Parameters without embedding and output layer: attention with q, k, v biases, gated feed-forward, norms."""
         attention = 2 * self.width * self.width + self.width + 2 * self.kv_width * (self.width + 1)
         return self.layers * (attention + 3 * self.width * self.ffn + 2 * self.width) + self.width
+
+
+class Shape(Decoder):
+    """The shape of a published model, embeddings included."""
+
+    vocabulary: int = Field(ge=1, description="Rows of the embedding.")
+    tied: bool = Field(description="Whether the output layer is the embedding.")
 
     @property
     def params(self) -> int:
