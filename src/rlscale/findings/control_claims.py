@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from rlscale.findings.estimates import Estimate, over_blocks, over_sizes
 from rlscale.findings.factor_claims import Block, arms, line, of_block, trend, unit_of
@@ -219,11 +218,13 @@ def _adjusted(items: Sequence[Reading]) -> str:
     coefficients = np.linalg.lstsq(design, k)[0]
     rest = k - design @ coefficients
     variance = float(rest @ rest) / freedom * np.linalg.inv(design.T @ design)[1, 1]
-    reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * float(np.sqrt(variance))
-    low, high = coefficients[1] - reach, coefficients[1] + reach
+    size = float(coefficients[1])
+    error = float(np.sqrt(variance))
+    low, high = Estimate(size, error, freedom, losses.size, "base models", "replicates", "").bounds()
+    effect = Effect("change of k(N) per tenfold N", "log10 loss per log10 X", size, low, high)
     return (
-        f" With base loss as a covariate, k changes by {coefficients[1]:+.3g} per tenfold N ({LEVEL:.0%} interval "
-        f"{low:.3g} to {high:.3g}) and by {coefficients[2] / 10:+.3g} per 0.1 of base loss."
+        f" With base loss as a covariate, k changes by {size:+.3g} per tenfold N {span(effect)} and by "
+        f"{coefficients[2] / 10:+.3g} per 0.1 of base loss."
     )
 
 
