@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlscale.cli_law_tables import number
 from rlscale.files import read_json
 from rlscale.fit import Fit
 from rlscale.paths import StudyPaths, record_of
@@ -36,9 +37,9 @@ def _sizes(fit: Fit) -> str:
     rows = []
     for size, slope in fit.k.items():
         interval = "" if fit.intervals is None else f" {_span(fit.intervals['k'][size])}"
-        local = ", ".join(_number(value) for value in fit.k_local[size])
-        alone = (_number(fit.k_free[size]), _number(fit.r2_line[size]))
-        rows.append((f"{int(size):,}", f"{_number(slope)}{interval}", *alone, local))
+        local = ", ".join(number(value, 3) for value in fit.k_local[size])
+        alone = (number(fit.k_free[size], 3), number(fit.r2_line[size], 3))
+        rows.append((f"{int(size):,}", f"{number(slope, 3)}{interval}", *alone, local))
     return f"Slope k by size, X = {fit.x}, {fit.loss} loss:\n\n{_table(columns, rows)}"
 
 
@@ -47,10 +48,10 @@ def _fits(fits: Iterable[Fit]) -> str:
     rows = []
     for fit in fits:
         made = fit.intervals or {}
-        k_max = f"{_number(fit.k_max)} {_span(made.get('k_max'))}"
+        k_max = f"{number(fit.k_max, 3)} {_span(made.get('k_max'))}"
         n_0 = "-" if fit.n_0 is None else f"{_size(fit.n_0)} {_span(made.get('n_0'), _size)}"
         verdict = "-" if fit.saturation is None else fit.saturation["verdict"]
-        rows.append((fit.x, fit.loss, k_max, n_0, verdict, _number(fit.r2_pooled)))
+        rows.append((fit.x, fit.loss, k_max, n_0, verdict, number(fit.r2_pooled, 3)))
     return f"Every fit:\n\n{_table(columns, rows)}"
 
 
@@ -68,7 +69,7 @@ def _forecasts(comparison: Mapping[str, Any], x: str) -> str:
         f"the rest of every run, from {_FORECAST_FROM:.0%} of its steps",
     )
     laws = dict.fromkeys([*chosen, *target, *over_time])
-    rows = [(f"`{law}`", *(_number(rmse.get(law), 4) for rmse in (chosen, target, over_time))) for law in laws]
+    rows = [(f"`{law}`", *(number(rmse.get(law)) for rmse in (chosen, target, over_time))) for law in laws]
     said = "" if winner is None else f" Declared winner, without the largest size: `{winner['law']}`."
     return f"Forecasts, X = {x}: RMSE in test loss; sizes from their first points.{said}\n\n{_table(columns, rows)}"
 
@@ -98,10 +99,6 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _level(fit: Fit) -> str:
     return "" if fit.intervals is None else f" [{fit.intervals['level']:.0%} interval]"
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _size(params: float) -> str:
