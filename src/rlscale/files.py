@@ -33,20 +33,25 @@ def atomic_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder to fill; on success it takes the place of the folder ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     remove_folder(temporary)
-    temporary.mkdir()
+    temporary.mkdir(parents=True)
     try:
         yield temporary
-        for item in temporary.iterdir():
-            _flush(item)
-        _flush(temporary)
-        remove_folder(path)
-        temporary.rename(path)
-        _flush(path.parent)
+        move_folder(temporary, path)
     finally:
         remove_folder(temporary)
+
+
+def move_folder(source: Path, path: Path) -> None:
+    """Give a finished folder of files, which is flushed to the disk first, the place of the folder ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for item in source.iterdir():
+        _flush(item)
+    _flush(source)
+    remove_folder(path)
+    source.rename(path)
+    _flush(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -89,6 +89,7 @@ class BuiltLadder(Model):
         "and always there: by the name that a grid's axis `supervision` gives, one share for every size, or one by "
         "size. The learning rate decays over the steps that are left.",
     )
+    placement: Placement | None = Field(None, description="For trainer openrlhf and evaluator vllm: where runs train.")
 
     @model_validator(mode="after")
     def _sizes_differ(self) -> Self:
@@ -99,6 +100,11 @@ class BuiltLadder(Model):
     def _supervisions_fit(self) -> Self:
         refuse([problem for level in self.supervisions for problem in self._supervision_problems(level)])
         return self
+
+    def placement_of(self, model: str) -> Placement | None:
+        """Return where a size trains: all sizes in one way."""
+        del model
+        return self.placement
 
     def supervised_share(self, supervision: str, model: str) -> float | None:
         """Return the share of the supervised steps that a base model gets; None where the ladder states none."""
@@ -158,6 +164,10 @@ class HubLadder(Model):
     description: str = Field(min_length=1, description="What this ladder is for.")
     gpu: Gpu | None = Field(None, description="The kind of GPU that the placements are made for.")
     models: dict[ModelName, HubModel] = Field(min_length=1, description="Checkpoints of each size, by name.")
+
+    def placement_of(self, model: str) -> Placement | None:
+        """Return where a size trains; None where the ladder does not say."""
+        return self.models[model].placement
 
     @model_validator(mode="after")
     def _sizes_differ(self) -> Self:

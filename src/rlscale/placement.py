@@ -59,6 +59,8 @@ class Placement(Model):
     offload_optimizer: bool = Field(False, description="Whether the optimiser's states live in the host's memory.")
     micro_batch: int = Field(1, ge=1, description="Rollouts that a GPU takes through the update at once.")
     engine_memory: Share = Field(0.6, description="Share of a GPU's memory that an engine of vLLM may take.")
+    device: Literal["cuda", "cpu"] = Field("cuda", description="cpu: no GPU, for trying the path out.")
+    stall_minutes: float = Field(60.0, gt=0.0, description="A run that makes no step for so long is ended.")
     reason: str = Field(min_length=1, description="Why these numbers.")
 
     @model_validator(mode="after")

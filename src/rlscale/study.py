@@ -107,6 +107,8 @@ class TrainedStudy(Model):
                     yield Problem(("grid", block, "tau", index), f"{tau} {few}")
 
     def _task_problems(self) -> Iterator[Problem]:
+        if self.evaluator == "vllm" and self.evaluation.exact:
+            yield Problem(("evaluation", "exact"), "must be false: vLLM samples answers, it gives no probabilities")
         if isinstance(self.task, ParquetTask):
             yield from self._parquet_problems()
         else:

@@ -17,7 +17,7 @@ from rlscale.errors import UserError, did_you_mean
 from rlscale.files import write_if_changed
 from rlscale.grid import Grid, Run
 from rlscale.identity import RUN_ATTRIBUTES, Coordinates
-from rlscale.ladder import HubLadder
+from rlscale.ladder import HubLadder, Ladder
 from rlscale.model_base import FULL_SUPERVISION
 from rlscale.paths import LADDERS, StudyPaths, record_of
 from rlscale.provenance import STAGE_VERSION
@@ -91,8 +91,9 @@ class OpenStudy:
         self.paths = StudyPaths(name)
         self.study = load_study(file)
         self.grid: Grid | None = None
+        self.ladder: Ladder | None = None
         if isinstance(self.study, TrainedStudy):
-            self.study, _, self.grid = load_grid(file)
+            self.study, self.ladder, self.grid = load_grid(file)
         self.figures = self._figures()
         self._write_specs()
 
@@ -217,6 +218,10 @@ class OpenStudy:
             yield self.paths.spec("pools", pool.pool_id), pool.spec
         for base in grid.bases.values():
             yield self.paths.spec("bases", base.base_id), base.spec
+        for model in sorted({run.model for run in grid.runs.values()}):
+            placement = self.ladder.placement_of(model) if self.ladder else None
+            if placement is not None:
+                yield self.paths.spec("placements", model), placement.model_dump(mode="json")
         for run in grid.runs.values():
             yield self.paths.cell(run.run_id), run.cell_spec() | {"base": run.base_id, "pool": run.pool_id}
 

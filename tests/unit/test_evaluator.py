@@ -15,13 +15,22 @@ from rlscale.errors import UserError
 from rlscale.evaluators import EvaluationSettings, evaluator_named
 from rlscale.evaluators import local as local_module
 from rlscale.evaluators.local import LocalEvaluator
+from rlscale.evaluators.vllm import VllmEvaluator
 from rlscale.models.encoding import encode_problems
 from rlscale.models.generate import generate
+from rlscale.placement import Placement
 from rlscale.rewards import grade_exact
 from rlscale.tasks.vocabulary import EOS
 
 SETTINGS = EvaluationSettings(temperature=1.0, samples=3, greedy=True, exact=True, sampled_problems=40, seed=0)
 COLUMNS = ["problem", "mode", "sample", "answer", "finished", "probability"]
+
+
+def evaluate(checkpoint: Path, suite: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
+    """Return the rollouts of one suite."""
+    rollouts = LocalEvaluator().evaluate(checkpoint, suite.assign(suite="heldout"), settings)
+    assert set(rollouts["suite"]) == {"heldout"}
+    return rollouts.drop(columns="suite")
 
 
 def settings(**changes: Any) -> EvaluationSettings:
@@ -46,7 +55,7 @@ def mode(rollouts: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def test_rollouts_have_a_row_for_each_answer(checkpoint: Path, suite: pd.DataFrame) -> None:
-    rollouts = LocalEvaluator().evaluate(checkpoint, suite, SETTINGS)
+    rollouts = evaluate(checkpoint, suite, SETTINGS)
     assert list(rollouts) == COLUMNS
     assert rollouts["mode"].value_counts().to_dict() == {"sampled": 120, "exact": 100, "greedy": 40}
     assert mode(rollouts, "sampled")["problem"].tolist() == [place for place in range(40) for _ in range(3)]
@@ -60,13 +69,13 @@ def test_rollouts_have_a_row_for_each_answer(checkpoint: Path, suite: pd.DataFra
 
 
 def test_only_what_is_asked_for_is_answered(checkpoint: Path, suite: pd.DataFrame) -> None:
-    rollouts = LocalEvaluator().evaluate(checkpoint, suite, settings(greedy=False, exact=False, sampled_problems=999))
+    rollouts = evaluate(checkpoint, suite, settings(greedy=False, exact=False, sampled_problems=999))
     assert set(rollouts["mode"]) == {"sampled"}
     assert rollouts["problem"].nunique() == len(suite)
 
 
 def test_the_same_seed_gives_the_same_answers(checkpoint: Path, suite: pd.DataFrame) -> None:
-    one, same, other = (LocalEvaluator().evaluate(checkpoint, suite, settings(seed=seed)) for seed in (0, 0, 1))
+    one, same, other = (evaluate(checkpoint, suite, settings(seed=seed)) for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(one, same, check_exact=True)
     assert not mode(one, "sampled")["answer"].equals(mode(other, "sampled")["answer"])
     pd.testing.assert_frame_equal(mode(one, "exact"), mode(other, "exact"), check_exact=True)
@@ -77,7 +86,7 @@ def test_the_same_seed_gives_the_same_answers(checkpoint: Path, suite: pd.DataFr
 def test_the_exact_score_is_the_probability_of_the_right_tokens(
     checkpoint: Path, suite: pd.DataFrame, temperature: float
 ) -> None:
-    exact = mode(LocalEvaluator().evaluate(checkpoint, suite, settings(temperature=temperature)), "exact")
+    exact = mode(evaluate(checkpoint, suite, settings(temperature=temperature)), "exact")
     vocabulary = problems().vocabulary
     texts = zip(suite["prompt"].tolist(), suite["answer"].tolist(), strict=True)
     for (question, truth), probability in zip(texts, exact["probability"], strict=True):
@@ -89,7 +98,7 @@ def test_the_exact_score_is_the_probability_of_the_right_tokens(
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_many_samples_pass_as_often_as_the_exact_score_says(checkpoint: Path, temperature: float) -> None:
     few = pool().drop_duplicates("problem").head(12).reset_index(drop=True)
-    many = LocalEvaluator().evaluate(checkpoint, few, settings(samples=600, temperature=temperature))
+    many = evaluate(checkpoint, few, settings(samples=600, temperature=temperature))
     sampled, exact = mode(many, "sampled"), mode(many, "exact")["probability"].to_numpy(dtype=float)
     right = grade_exact(sampled["answer"], few["answer"].iloc[sampled["problem"]], sampled["finished"])
     rates = right.reshape(12, 600).mean(1)
@@ -103,7 +112,7 @@ def test_a_greedy_answer_is_the_likeliest_and_does_not_depend_on_temperature(
     checkpoint: Path, suite: pd.DataFrame
 ) -> None:
     """Wherever the right answer has more than half of the probability, it is the greedy one."""
-    cold, warm = (LocalEvaluator().evaluate(checkpoint, suite, settings(temperature=t)) for t in (0.2, 1.0))
+    cold, warm = (evaluate(checkpoint, suite, settings(temperature=t)) for t in (0.2, 1.0))
     pd.testing.assert_frame_equal(mode(cold, "greedy"), mode(warm, "greedy"))
     greedy = mode(warm, "greedy")
     right = grade_exact(greedy["answer"], suite["answer"][:40], greedy["finished"])
@@ -131,9 +140,9 @@ def test_grading_texts_agrees_with_comparing_tokens(suite: pd.DataFrame) -> None
 
 
 def test_batches_do_not_change_a_score(checkpoint: Path, suite: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = LocalEvaluator().evaluate(checkpoint, suite, SETTINGS)
+    whole = evaluate(checkpoint, suite, SETTINGS)
     monkeypatch.setattr(local_module, "BATCH", 7)
-    parts = LocalEvaluator().evaluate(checkpoint, suite, SETTINGS)
+    parts = evaluate(checkpoint, suite, SETTINGS)
     np.testing.assert_allclose(mode(parts, "exact")["probability"], mode(whole, "exact")["probability"], rtol=1e-4)
     assert mode(parts, "greedy").equals(mode(whole, "greedy"))
     assert len(parts) == len(whole)
@@ -141,10 +150,13 @@ def test_batches_do_not_change_a_score(checkpoint: Path, suite: pd.DataFrame, mo
 
 def test_no_checkpoint_is_a_user_error(tmp_path: Path, suite: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="not a readable Qwen2 checkpoint"):
-        LocalEvaluator().evaluate(tmp_path, suite, SETTINGS)
+        evaluate(tmp_path, suite, SETTINGS)
 
 
 def test_evaluators_are_found_by_name() -> None:
     assert isinstance(evaluator_named("local"), LocalEvaluator)
-    with pytest.raises(UserError, match="'vllm' cannot run yet"):
+    assert isinstance(evaluator_named("vllm", Placement(gpus_per_node=1, reason="a test")), VllmEvaluator)
+    with pytest.raises(UserError, match="evaluator vllm needs a placement"):
         evaluator_named("vllm")
+    with pytest.raises(UserError, match="no evaluator 'vlm'; there are local and vllm.*did you mean vllm"):
+        evaluator_named("vlm")

@@ -25,12 +25,13 @@ from rlscale.rewards import flip
 from rlscale.tasks.vocabulary import EOS
 from rlscale.trainers import Progress, trainer_named
 from rlscale.trainers.local.trainer import LocalTrainer
+from rlscale.trainers.openrlhf.trainer import OpenRlhfTrainer
 
 
 def mean_probability(checkpoint: Path) -> float:
     """Return the mean probability of the right answers to training problems."""
     settings = EvaluationSettings(temperature=1.0, samples=1, greedy=False, exact=True, sampled_problems=1, seed=0)
-    rollouts = LocalEvaluator().evaluate(checkpoint, pool().head(500), settings)
+    rollouts = LocalEvaluator().evaluate(checkpoint, pool().head(500).assign(suite="train"), settings)
     return float(rollouts.loc[rollouts["mode"] == "exact", "probability"].mean())
 
 
@@ -261,5 +262,6 @@ def test_room_for_longer_answers_leaves_fewer_cut_off(tmp_path: Path) -> None:
 
 def test_trainers_are_found_by_name() -> None:
     assert isinstance(trainer_named("local"), LocalTrainer)
-    with pytest.raises(UserError, match="'openrlhf' cannot train yet"):
-        trainer_named("openrlhf")
+    assert isinstance(trainer_named("openrlhf"), OpenRlhfTrainer)
+    with pytest.raises(UserError, match="no trainer 'openrlfh'; there are local and openrlhf.*did you mean openrlhf"):
+        trainer_named("openrlfh")

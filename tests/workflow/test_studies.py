@@ -7,7 +7,6 @@ import pytest
 from rlscale.errors import UserError
 from rlscale.fit import fit_points
 from rlscale.points import read_points
-from rlscale.trainers import trainer_named
 from tests.workflow.clone import Clone, files_below
 
 pytestmark = pytest.mark.slow
@@ -56,11 +55,6 @@ def test_the_paper_s_grid_is_planned_without_torch_and_not_trained(clone: Clone)
     assert answer.returncode == 2
     assert answer.stderr.splitlines()[-1].startswith(f"error: {base}: ")
     assert answer.stderr.endswith("cannot be trained yet: this version validates and plans its studies\n")
-
-
-def test_a_trainer_of_a_later_version_is_refused() -> None:
-    with pytest.raises(UserError, match="trainer 'openrlhf' cannot train yet: this version validates and plans"):
-        trainer_named("openrlhf")
 
 
 def test_a_broken_study_stops_with_its_error_only(clone: Clone) -> None:

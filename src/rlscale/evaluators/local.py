@@ -21,18 +21,26 @@ BATCH = 1024
 class LocalEvaluator:
     """Sampled, greedy and exact answers on one CPU thread; see :class:`rlscale.evaluators.Evaluator`."""
 
-    def evaluate(self, checkpoint: Path, suite: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
-        """Return the rollouts of one suite."""
+    def evaluate(self, checkpoint: Path, problems: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
+        """Return the rollouts of all suites."""
         torch.set_num_threads(1)
         model = load_checkpoint(checkpoint).requires_grad_(False)
-        problems = encode_problems(suite, model.shape.vocabulary, None)
-        first = np.arange(min(settings.sampled_problems, len(suite)))
-        tables = [_answers(model, problems.take(first), settings, greedy=False)]
-        if settings.greedy:
-            tables.append(_answers(model, problems.take(first), settings, greedy=True))
-        if settings.exact:
-            tables.append(_exact(model, problems, settings.temperature))
-        return pd.concat(tables, ignore_index=True)
+        answers = [
+            _suite_answers(model, suite, settings).assign(suite=name)
+            for name, suite in problems.groupby("suite", sort=False)
+        ]
+        return pd.concat(answers, ignore_index=True)
+
+
+def _suite_answers(model: Qwen2, suite: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
+    problems = encode_problems(suite, model.shape.vocabulary, settings.max_new_tokens)
+    first = np.arange(min(settings.sampled_problems, len(suite)))
+    tables = [_answers(model, problems.take(first), settings, greedy=False)]
+    if settings.greedy:
+        tables.append(_answers(model, problems.take(first), settings, greedy=True))
+    if settings.exact:
+        tables.append(_exact(model, problems, settings.temperature))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _answers(model: Qwen2, problems: EncodedProblems, settings: EvaluationSettings, *, greedy: bool) -> pd.DataFrame:

@@ -4,13 +4,16 @@ Where files lie follows from the study's name (`rlscale.paths`), and what a job 
 the workflow wrote as its inputs. Heavy modules are imported by the jobs that need them.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlscale.errors import UserError
 from rlscale.files import read_json, remove_others, write_table
 from rlscale.job import Ticker, logged_job
 from rlscale.paths import StudyPaths, record_of
 from rlscale.provenance import write_record
+
+if TYPE_CHECKING:
+    from rlscale.placement import Placement
 
 
 def pool(study: str, pool_id: str) -> None:
@@ -97,6 +100,7 @@ def train(study: str, run_id: str) -> None:
             checkpoint=lambda step: paths.checkpoint(run_id, step),
             resume=paths.resume(run_id, fingerprint),
             report=report,
+            placement=_placement(paths, identity["model"]["name"]),
         )
         steps = trainer_named(identity["trainer"]).train(job)
         write_table(steps, output)
@@ -127,10 +131,13 @@ def evaluate(study: str, run_id: str) -> None:
     spec_path, output = paths.spec("study", "evaluation"), paths.rollouts(run_id)
     with logged_job(f"evaluate {run_id}", paths.log("evaluate", run_id)) as started:
         cell, spec = read_json(paths.cell(run_id)), read_json(spec_path)
-        evaluator = evaluator_named(spec["evaluator"])
-        settings = EvaluationSettings(**spec["settings"])
+        identity = cell["identity"]
+        evaluator = evaluator_named(spec["evaluator"], _placement(paths, identity["model"]["name"]))
+        # A made task knows how long a right answer is; texts from files have the study's limit.
+        longest = identity["training"]["max_new_tokens"] if identity["task"]["kind"] == "parquet" else None
+        settings = EvaluationSettings(**spec["settings"], max_new_tokens=longest)
         problems = pd.read_parquet(paths.suites)
-        asked = [spec, describe(paths.suites)]
+        asked = [spec, describe(paths.suites), *([longest] if longest else [])]
         checkpoints = {0: paths.base(cell["base"])} | {s: paths.checkpoint(run_id, s) for s in cell["budgets"]}
         tick = Ticker(run_id)
         shards = []
@@ -138,11 +145,7 @@ def evaluate(study: str, run_id: str) -> None:
             key = digest([*asked, checkpoint_identity(checkpoint)])[:16]
             shard = paths.rollout_shards(run_id) / f"step-{step:06d}-{key}.parquet"
             if not shard.is_file():
-                answers = [
-                    evaluator.evaluate(checkpoint, suite, settings).assign(suite=name)
-                    for name, suite in problems.groupby("suite", sort=False)
-                ]
-                write_table(pd.concat(answers, ignore_index=True).assign(step=step), shard)
+                write_table(evaluator.evaluate(checkpoint, problems, settings).assign(step=step), shard)
             shards.append(shard)
             tick(f"evaluated {len(shards)} of {len(checkpoints)} checkpoints")
         rollouts = pd.concat([pd.read_parquet(shard) for shard in shards], ignore_index=True)
@@ -181,6 +184,14 @@ def grade(study: str, run_id: str) -> None:
         facts = {"run": run_id}
         inputs = [source, paths.suites]
         write_record(output, stage="grade", inputs=inputs, outputs=[by_problem], started=started, facts=facts)
+
+
+def _placement(paths: StudyPaths, model: str) -> "Placement | None":
+    """Return the GPUs of a model; read when a job starts and no input of it, since no result depends on them."""
+    from rlscale.placement import Placement
+
+    path = paths.spec("placements", model)
+    return Placement.model_validate(read_json(path)) if path.is_file() else None
 
 
 def _task(values: dict[str, Any]) -> Any:

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from rlscale.errors import UserError
+from rlscale.errors import UserError, did_you_mean
+from rlscale.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class TrainingJob:
         checkpoint: the place of the checkpoint of a step.
         resume: folder of the trainer's state; outlives a killed job.
         report: called after each step.
+        placement: the GPUs, for trainers that use them.
     """
 
     run_id: str
@@ -49,6 +51,7 @@ class TrainingJob:
     checkpoint: Callable[[int], Path]
     resume: Path
     report: Callable[[Progress], None]
+    placement: Placement | None = None
 
 
 class Trainer(Protocol):
@@ -69,4 +72,8 @@ def trainer_named(name: str) -> Trainer:
         from rlscale.trainers.local.trainer import LocalTrainer
 
         return LocalTrainer()
-    raise UserError(f"trainer {name!r} cannot train yet: this version validates and plans its studies; local trains")
+    if name == "openrlhf":
+        from rlscale.trainers.openrlhf.trainer import OpenRlhfTrainer
+
+        return OpenRlhfTrainer()
+    raise UserError(f"no trainer {name!r}; there are local and openrlhf{did_you_mean(name, ('local', 'openrlhf'))}")

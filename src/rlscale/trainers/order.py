@@ -32,6 +32,19 @@ def problems_of_step(step: int, *, prompts: int, unique: int | None, seed: int) 
     return places
 
 
+def problems_of_run(last_step: int, *, prompts: int, unique: int | None, seed: int) -> Indices:
+    """Return the places in the pool [last_step × prompts] of all problems up to ``last_step``, in order.
+
+    Args:
+        last_step: last step, from 1.
+        prompts: problems a step.
+        unique: as in :func:`problems_of_step`.
+        seed: as in :func:`problems_of_step`.
+    """
+    steps = range(1, last_step + 1)
+    return np.concatenate([problems_of_step(s, prompts=prompts, unique=unique, seed=seed) for s in steps])
+
+
 def unique_so_far(
     problems: NDArray[np.str_], last_step: int, *, prompts: int, unique: int | None, seed: int
 ) -> Indices:
@@ -44,8 +57,7 @@ def unique_so_far(
         unique: as in :func:`problems_of_step`.
         seed: as in :func:`problems_of_step`.
     """
-    steps = range(1, last_step + 1)
-    consumed = np.concatenate([problems_of_step(s, prompts=prompts, unique=unique, seed=seed) for s in steps])
+    consumed = problems_of_run(last_step, prompts=prompts, unique=unique, seed=seed)
     _, first_seen = np.unique(problems[consumed], return_index=True)
     new = np.bincount(first_seen // prompts, minlength=last_step)
     return new.cumsum()

@@ -1,0 +1,46 @@
+"""The process that runs OpenRLHF: ``python -m rlscale.trainers.openrlhf.launch SETTINGS OPTION...``.
+
+It starts a Ray of its own, or joins the one that the settings name, puts the planned strategy in the place of
+OpenRLHF's, and runs OpenRLHF's own command. It ends with its parent.
+"""
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+from rlscale.files import read_json
+from rlscale.trainers.openrlhf.referee import SETTINGS
+
+PR_SET_PDEATHSIG = 1
+PASSED_ON = {"TOKENIZERS_PARALLELISM": "true", "NCCL_DEBUG": "WARN", "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1"}
+"""What OpenRLHF would pass on to Ray's workers if it started Ray itself, with its defaults."""
+
+
+def main() -> None:
+    """Run OpenRLHF."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    settings_path = Path(sys.argv[1])
+    settings = read_json(settings_path)
+
+    import openrlhf.utils
+    import ray
+
+    from rlscale.trainers.openrlhf.strategy import PlannedStrategy
+
+    passed_on = {name: os.environ.get(name, value) for name, value in PASSED_ON.items()}
+    ray.init(
+        address=settings["ray_address"],
+        runtime_env={"env_vars": passed_on | {SETTINGS: str(settings_path)}},
+        include_dashboard=None if settings["ray_address"] != "local" else False,
+    )
+    openrlhf.utils.get_strategy = partial(PlannedStrategy, settings["budgets"])
+    sys.argv = ["openrlhf.cli.train_ppo_ray", *sys.argv[2:]]
+    runpy.run_module("openrlhf.cli.train_ppo_ray", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

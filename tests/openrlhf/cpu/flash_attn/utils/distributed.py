@@ -1,0 +1,3 @@
+"""The name that OpenRLHF imports."""
+
+all_gather = None
