@@ -72,6 +72,7 @@ def _of_study(name: str) -> tuple["Tables", "Tables", int]:
     from rlscale.config import find_study, load_grid
     from rlscale.task_spec import ParquetTask
     from rlscale.tasks.parquet import ParquetProblems, read_problems
+    from rlscale.tasks.sources import local_file
 
     path = find_study(name)
     study, _, grid = load_grid(path)
@@ -80,5 +81,5 @@ def _of_study(name: str) -> tuple["Tables", "Tables", int]:
     source = ParquetProblems(study.task)
     taus = sorted({run.tau for run in grid.runs.values()})
     trained = {f"tau={tau}": source.train((), 1.0, 0, study.train_problems // tau) for tau in taus}
-    suites = {suite: read_problems(Path(file)) for suite, file in study.task.suites.items()}
+    suites = {suite: read_problems(local_file(file)) for suite, file in study.task.suites.items()}
     return trained, suites, study.budgets.steps[-1] * study.training.prompts_per_step

@@ -16,3 +16,8 @@ def did_you_mean(word: object, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean NEAREST?"``, or an empty string where nothing is near."""
     near = get_close_matches(str(word), list(allowed), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text that is not empty, or its kind."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

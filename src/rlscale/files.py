@@ -78,6 +78,11 @@ def write_csv(table: "pd.DataFrame", path: Path) -> None:
         table.to_csv(temporary, index=False)
 
 
+def write_json(path: Path, value: object) -> None:
+    """Write a value as JSON for people, keys sorted, all or nothing."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
 def read_json(path: Path) -> Any:
     """Return the value of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))

@@ -16,7 +16,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rlscale.files import write_text
+from rlscale.canonical import digest
+from rlscale.files import write_json
 from rlscale.paths import record_of
 
 STAGE_VERSION = {
@@ -78,7 +79,7 @@ def write_record(
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu_seconds": round(sum(os.times()[:4]), 2),
     }
-    write_text(record_of(artefact), json.dumps(record, indent=2, sort_keys=True) + "\n")
+    write_json(record_of(artefact), record)
 
 
 def describe(path: Path) -> dict[str, object]:
@@ -88,6 +89,12 @@ def describe(path: Path) -> dict[str, object]:
         return {"files": {str(file.relative_to(path)): describe(file) for file in files}}
     with path.open("rb") as stream:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def weights_digest(checkpoint: Path) -> str:
+    """Return the SHA-256 of a checkpoint's weights; of several files, that of their names and digests."""
+    digests = {file.name: describe(file)["sha256"] for file in sorted(checkpoint.glob("*.safetensors"))}
+    return str(next(iter(digests.values()))) if len(digests) == 1 else digest(digests)
 
 
 def library_versions() -> dict[str, str]:

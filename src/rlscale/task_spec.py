@@ -5,9 +5,21 @@ equations); `programs` makes chains of small programs on strings; `parquet` read
 `rlscale.tasks.load_task` turns any of them into a source of problems.
 """
 
+import re
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+HUB = "hf://"
+_ADDRESS = re.compile(
+    r"hf://datasets/(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})/(?P<file>[^#@]+?)(#sha256=(?P<sha256>[0-9a-f]{64}))?"
+)
+
+
+def hub_address(source: str) -> re.Match[str] | None:
+    """Return the parts (repo, revision, file, sha256) of the address of a data set's file, None where it is none."""
+    return _ADDRESS.fullmatch(source)
+
 
 Family = Literal["chain", "long", "sum", "equation"]
 
@@ -104,8 +116,21 @@ class ParquetTask(_Spec):
     families: ClassVar[tuple[str, ...]] = ()
 
     kind: Literal["parquet"] = Field(description="Problems read from parquet files in verl's layout.")
-    train: list[str] = Field(min_length=1, description="Paths of the training files, read in this order.")
-    suites: dict[str, str] = Field(min_length=1, description="Path of the file of each evaluation suite, by name.")
+    train: list[str] = Field(
+        min_length=1,
+        description="Training files, read in this order: paths, or hf://datasets/OWNER/NAME@COMMIT/PATH#sha256=DIGEST.",
+    )
+    suites: dict[str, str] = Field(min_length=1, description="File of each evaluation suite, by name; as in train.")
+
+    @model_validator(mode="after")
+    def _addresses(self) -> Self:
+        for source in (*self.train, *self.suites.values()):
+            if source.startswith(HUB) and hub_address(source) is None:
+                raise ValueError(
+                    f"{source} is no address of a data set's file: hf://datasets/OWNER/NAME@COMMIT/PATH, with all 40 "
+                    "digits of the commit, and #sha256=DIGEST after it if the bytes are to be checked"
+                )
+        return self
 
 
 TaskSpec = Annotated[SkillsTask | ProgramsTask | ParquetTask, Field(discriminator="kind")]

@@ -158,5 +158,5 @@ def test_evaluators_are_found_by_name() -> None:
     assert isinstance(evaluator_named("vllm", Placement(gpus_per_node=1, reason="a test")), VllmEvaluator)
     with pytest.raises(UserError, match="evaluator vllm needs a placement"):
         evaluator_named("vllm")
-    with pytest.raises(UserError, match="no evaluator 'vlm'; there are local and vllm.*did you mean vllm"):
+    with pytest.raises(UserError, match=r"no evaluator 'vlm'; there are local and vllm.*did you mean vllm"):
         evaluator_named("vlm")

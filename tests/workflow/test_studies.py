@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from rlscale.errors import UserError
 from rlscale.fit import fit_points
 from rlscale.points import read_points
 from tests.workflow.clone import Clone, files_below

@@ -1,8 +1,8 @@
 """Evaluators: a checkpoint in, raw answers out; what an answer is worth is decided later, by grading.
 
 Rollouts are rows with the columns ``problem`` (place in the suite), ``mode``, ``sample``, ``answer``, ``finished``,
-``probability`` and ``suite``. Modes: *sampled* answers at the study's temperature, the *greedy* answer, and, where one token sequence
-is right, the *exact* probability of sampling it, which has no answer and no sampling noise.
+``probability`` and ``suite``. Modes: *sampled* answers at the study's temperature, the *greedy* answer, and, where one
+token sequence is right, the *exact* probability of sampling it, which has no answer and no sampling noise.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The evaluator that asks vLLM: all suites in one engine, in a process of its own for each checkpoint.
 
 An engine never gives all of its memory back, so it ends with its process. Each problem has its own seed, the same for
-every checkpoint, so that differences between checkpoints are the weights' doing and no answer depends on its neighbours.
+every checkpoint: differences between checkpoints are the weights' doing, and no answer depends on its neighbours.
 """
 
 import subprocess

@@ -4,9 +4,9 @@ Where files lie follows from the study's name (`rlscale.paths`), and what a job 
 the workflow wrote as its inputs. Heavy modules are imported by the jobs that need them.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlscale.errors import UserError
 from rlscale.files import read_json, remove_others, write_table
 from rlscale.job import Ticker, logged_job
 from rlscale.paths import StudyPaths, record_of
@@ -42,33 +42,42 @@ def suites(study: str) -> None:
 
 
 def base(study: str, base_id: str) -> None:
-    """Build a base model: the supervised stage on the task's corpus, and the instruct stage where it is asked for."""
+    """Make a base model: fetched from the hub, or built by the supervised stages on the task's corpus."""
+    paths = StudyPaths(study)
+    spec_path, output = paths.spec("bases", base_id), paths.base(base_id)
+    with logged_job(f"base {base_id}", paths.log("base", base_id)) as started:
+        spec = read_json(spec_path)
+        facts = _fetched_base(base_id, spec, output) if "repo" in spec else _built_base(base_id, spec, output)
+        write_record(output, stage="base", inputs=[spec_path], started=started, facts=facts)
+
+
+def _fetched_base(base_id: str, spec: dict[str, Any], output: Path) -> dict[str, object]:
+    from rlscale.models.hub import fetch_base
+
+    fetch_base(base_id, spec["repo"], spec["revision"], output)
+    return {"repo": spec["repo"], "revision": spec["revision"]}
+
+
+def _built_base(base_id: str, spec: dict[str, Any], output: Path) -> dict[str, object]:
     import torch
 
     from rlscale.ladder import Supervised
     from rlscale.models.checkpoint import save_checkpoint
     from rlscale.models.supervised import architecture, new_model, train_on_corpus
 
-    paths = StudyPaths(study)
-    spec_path, output = paths.spec("bases", base_id), paths.base(base_id)
-    with logged_job(f"base {base_id}", paths.log("base", base_id)) as started:
-        torch.set_num_threads(1)
-        spec = read_json(spec_path)
-        if "repo" in spec:
-            repo = spec["repo"]
-            raise UserError(f"{base_id}: {repo} cannot be trained yet: this version validates and plans its studies")
-        problems = _task(spec["task"])
-        model = new_model(architecture(spec["model"], len(problems.vocabulary)), spec["seed"])
-        facts: dict[str, object] = {"seed": spec["seed"]}
-        for name in ("supervised", "instruct"):
-            if spec[name] is not None:
-                stage = Supervised.model_validate(spec[name])
-                facts[f"{name}_loss_nats"] = train_on_corpus(
-                    model, problems, stage, seed=spec["seed"], instruct=name == "instruct", report=Ticker(base_id)
-                )
-        identity: dict[str, object] = {"base": base_id, "step": 0}
-        save_checkpoint(model, output, tokenizer=problems.vocabulary.tokenizer_json(), identity=identity)
-        write_record(output, stage="base", inputs=[spec_path], started=started, facts=facts)
+    torch.set_num_threads(1)
+    problems = _task(spec["task"])
+    model = new_model(architecture(spec["model"], len(problems.vocabulary)), spec["seed"])
+    facts: dict[str, object] = {"seed": spec["seed"]}
+    for name in ("supervised", "instruct"):
+        if spec[name] is not None:
+            stage = Supervised.model_validate(spec[name])
+            facts[f"{name}_loss_nats"] = train_on_corpus(
+                model, problems, stage, seed=spec["seed"], instruct=name == "instruct", report=Ticker(base_id)
+            )
+    identity: dict[str, object] = {"base": base_id, "step": 0}
+    save_checkpoint(model, output, tokenizer=problems.vocabulary.tokenizer_json(), identity=identity)
+    return facts
 
 
 def train(study: str, run_id: str) -> None:

@@ -18,6 +18,7 @@ from rlscale.canonical import digest
 from rlscale.errors import UserError, did_you_mean
 from rlscale.task_spec import ParquetTask
 from rlscale.tasks.problem_id import problem_ids
+from rlscale.tasks.sources import local_file
 
 REQUIRED_COLUMNS = ("prompt", "reward_model", "data_source")
 OPTIONAL_COLUMNS = ("extra_info",)
@@ -32,8 +33,8 @@ class ParquetProblems:
 
     def __init__(self, spec: ParquetTask) -> None:
         self.spec = spec
-        self._suites = {name: read_problems(Path(path)) for name, path in spec.suites.items()}
-        table = pd.concat([read_problems(Path(path)) for path in spec.train], ignore_index=True)
+        self._suites = {name: read_problems(local_file(path)) for name, path in spec.suites.items()}
+        table = pd.concat([read_problems(local_file(path)) for path in spec.train], ignore_index=True)
         reasons = pd.Series(self._reasons_to_drop(table), index=table.index, dtype="str")
         self.dropped = table.assign(reason=reasons)[reasons != ""].reset_index(drop=True)
         self._train = table[reasons == ""].reset_index(drop=True)

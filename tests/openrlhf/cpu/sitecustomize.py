@@ -1,7 +1,7 @@
 """Lets the unmodified OpenRLHF run where there is no GPU: its calls of CUDA become calls of the CPU.
 
-Python imports a module of this name at its start if its folder is on PYTHONPATH; it does nothing unless RLSCALE_CPU_SHIM
-is set. No file of a library is edited: each patch is made right after its module is imported.
+Python imports a module of this name at its start if its folder is on PYTHONPATH; it does nothing unless
+RLSCALE_CPU_SHIM is set. No file of a library is edited: each patch is made right after its module is imported.
 """
 
 import importlib.abc

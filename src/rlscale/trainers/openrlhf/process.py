@@ -35,7 +35,7 @@ class RunningProcess:
         self.started = self.last_move = time.monotonic()
         argv = [sys.executable, "-m", "rlscale.trainers.openrlhf.launch", str(settings.resolve()), *words]
         with log.open("wb") as stream:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,

@@ -1,18 +1,14 @@
 """What OpenRLHF saved: DeepSpeed's states to go on from, and folders of weights that become checkpoints.
 
 A kill leaves half-written folders of both. DeepSpeed's file ``latest`` names the last whole state; a folder of weights
-is whole where the strategy said so. OpenRLHF counts half-written states when it rotates, and would then remove the whole
-one, so they go before each start.
+is whole where the strategy said so. OpenRLHF counts half-written states when it rotates, and would then remove the
+whole one, so they go before each start.
 """
 
-import hashlib
-import json
-from collections.abc import Iterable
 from pathlib import Path
 
-from rlscale.canonical import digest
-from rlscale.files import move_folder, remove_folder, write_text
-from rlscale.provenance import IDENTITY
+from rlscale.files import move_folder, remove_folder, write_json, write_text
+from rlscale.provenance import IDENTITY, weights_digest
 
 TAG = "global_step"
 COMPLETE = "complete"
@@ -66,16 +62,6 @@ class States:
 
 def keep_checkpoint(weights: Path, checkpoint: Path, identity: dict[str, object]) -> None:
     """Move a folder of weights to a checkpoint's place, with ``checkpoint.json`` beside them; may be tried again."""
-    identity = identity | {"weights_sha256": _digest(sorted(weights.glob("*.safetensors")))}
-    write_text(weights / IDENTITY, json.dumps(identity, indent=2, sort_keys=True) + "\n")
+    write_json(weights / IDENTITY, identity | {"weights_sha256": weights_digest(weights)})
     (weights / COMPLETE).unlink(missing_ok=True)
     move_folder(weights, checkpoint)
-
-
-def _digest(files: Iterable[Path]) -> str:
-    """Return the SHA-256 of one file, or of the list of several files' names and SHA-256."""
-    digests = {}
-    for file in files:
-        with file.open("rb") as stream:
-            digests[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return next(iter(digests.values())) if len(digests) == 1 else digest(digests)

@@ -81,9 +81,7 @@ def _row(
         "entropy": float("nan"),
         "answer_tokens_mean": answer,
         "truncated_share": scalars["rollout/truncated_rate"],
-        "compute_flops": planned_flops(
-            params=cost.params, samples=prompts, group_size=size, tokens_per_rollout=length
-        ),
+        "compute_flops": planned_flops(params=cost.params, samples=prompts, group_size=size, tokens_per_rollout=length),
         "reward_mean": scalars["rollout/reward_mean"],
         "flat_share": float(np.mean([min(group) == max(group) for group in groups])),
         "no_verdict_share": scalars["no_verdict"],

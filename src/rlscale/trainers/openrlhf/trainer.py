@@ -1,13 +1,12 @@
 """Runs OpenRLHF to a run's last budget, from where it stands, and turns what it leaves into checkpoints and a table.
 
-The prompts of all steps are written out in the planned order before the first. Each start is an attempt with a folder of
-its own; the table takes every step from the last attempt that made it, and is refused where the samples that were
+The prompts of all steps are written out in the planned order before the first. Each start is an attempt with a folder
+of its own; the table takes every step from the last attempt that made it, and is refused where the samples that were
 rewarded are not the planned ones.
 """
 
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import pandas as pd
 
 from rlscale.canonical import derived_seed
 from rlscale.errors import UserError
-from rlscale.files import read_json, write_text
+from rlscale.files import read_json, write_json, write_text
 from rlscale.models.prompts import end_texts, prompt_texts, token_counts
 from rlscale.provenance import checkpoint_fingerprint
 from rlscale.trainers import Progress, TrainingJob
@@ -83,7 +82,7 @@ class _Run:
             "ends": end_texts(job.base),
             "ray_address": "local",
         }
-        write_text(folder / "settings.json", json.dumps(settings, indent=1, sort_keys=True) + "\n")
+        write_json(folder / "settings.json", settings)
         attempt = Attempt(folder.resolve(), self.states.folder.resolve(), self.prompts.resolve(), first_step)
         words = arguments(
             job.identity,
