@@ -41,8 +41,13 @@ def pool(n: int = 4096) -> pd.DataFrame:
 @cache
 def base_model() -> Qwen2:
     """Return a base model; never change it."""
+    return trained_model(SHAPE)
+
+
+def trained_model(shape: Architecture) -> Qwen2:
+    """Return a model after the supervised stage."""
     torch.set_num_threads(1)
-    model = new_model(SHAPE, seed=0)
+    model = new_model(shape, seed=0)
     train_on_corpus(model, problems(), STAGE, seed=0, instruct=False, report=silent)
     return model.requires_grad_(False)
 

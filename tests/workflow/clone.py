@@ -34,8 +34,8 @@ class Clone:
         shutil.copytree(self.folder, folder, symlinks=True)
         return Clone(folder)
 
-    def start(self, *arguments: str, cores: int = 2) -> "subprocess.Popen[str]":
-        """Start Snakemake; its two streams come as one."""
+    def start(self, *arguments: str, cores: int = 2, new_session: bool = False) -> "subprocess.Popen[str]":
+        """Start Snakemake, in a process group of its own if ``new_session``; its two streams come as one."""
         command = [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)]
         return subprocess.Popen(
             command,
@@ -44,11 +44,12 @@ class Clone:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=new_session,
         )
 
-    def snakemake(self, *arguments: str, fails: bool = False) -> str:
+    def snakemake(self, *arguments: str, fails: bool = False, cores: int = 2) -> str:
         """Return all that Snakemake says; it must succeed, or fail where ``fails``."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, cores=cores)
         said = process.communicate()[0]
         assert (process.returncode != 0) == fails, said
         return said

@@ -34,7 +34,10 @@ def main() -> None:
     passed_on = {name: os.environ.get(name, value) for name, value in PASSED_ON.items()}
     ray.init(
         address=settings["ray_address"],
-        runtime_env={"env_vars": passed_on | {SETTINGS: str(settings_path)}},
+        runtime_env={
+            "env_vars": passed_on | {SETTINGS: str(settings_path)},
+            "worker_process_setup_hook": "rlscale.trainers.openrlhf.worker.forbid_remote_code",
+        },
         include_dashboard=None if settings["ray_address"] != "local" else False,
     )
     openrlhf.utils.get_strategy = partial(PlannedStrategy, settings["budgets"])
