@@ -1,5 +1,6 @@
 # make run [STUDY=mini|PATH]   set up, then run a study end to end
 # make test                    set up, then run the tests
+# make test-openrlhf           set up an environment of its own, then train and evaluate with OpenRLHF and vLLM on the CPU
 # make check                   every linter and type check
 SHELL := /bin/bash
 STUDY ?= mini
@@ -8,7 +9,7 @@ BIN := .venv/bin
 # The models are small: one thread a job, as many jobs as cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup setup-dev run test check format bench coverage clean
+.PHONY: setup setup-dev run test test-openrlhf check locks format bench coverage clean
 
 setup: .venv/core
 setup-dev: .venv/dev
@@ -21,8 +22,15 @@ setup-dev: .venv/dev
 	@touch $@
 
 .venv/dev: .venv/core envs/dev.txt
-	@$(BIN)/pip install -c envs/core.txt -r envs/dev.txt >> .venv/setup.log 2>&1 \
+	@{ $(BIN)/pip install -c envs/core.txt -r envs/dev.txt && $(BIN)/pip install --no-deps openrlhf==0.11.2; } >> .venv/setup.log 2>&1 \
 	  || { tail -n 20 .venv/setup.log; exit 1; }
+	@touch $@
+
+.venv-openrlhf/ready: envs/openrlhf-cpu.txt pyproject.toml
+	@echo "Setting up .venv-openrlhf (a few minutes and 4 GB the first time; log: .venv-openrlhf/setup.log)"
+	@$(PYTHON) -m venv .venv-openrlhf
+	@{ .venv-openrlhf/bin/pip install --no-deps -r envs/openrlhf-cpu.txt && .venv-openrlhf/bin/pip install --no-deps -e .; } > .venv-openrlhf/setup.log 2>&1 \
+	  || { tail -n 20 .venv-openrlhf/setup.log; exit 1; }
 	@touch $@
 
 run: setup
@@ -33,6 +41,9 @@ run: setup
 test: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/property
 	$(BIN)/python -m pytest tests/workflow
+
+test-openrlhf: .venv-openrlhf/ready
+	.venv-openrlhf/bin/python -m pytest tests/openrlhf
 
 check: setup-dev
 	$(BIN)/ruff check
@@ -48,6 +59,9 @@ format: setup-dev
 	$(BIN)/ruff format
 	$(BIN)/snakefmt Snakefile workflow/rules
 
+locks: setup-dev   # resolve the environments for GPUs again
+	$(BIN)/python -m tests.locks envs/train.txt envs/eval.txt
+
 bench: setup-dev
 	@for file in benchmarks/fit.py benchmarks/ladder.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
@@ -55,7 +69,7 @@ coverage: setup-dev   # an hour; rewrites benchmarks/coverage.md
 	$(BIN)/python benchmarks/interval_coverage.py
 
 clean:
-	rm -rf .venv .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-openrlhf .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf src/*.egg-info
 	@echo "results/ is kept; remove results/STUDY yourself to train a study anew"

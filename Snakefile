@@ -55,6 +55,10 @@ include: "workflow/rules/law.smk"
 include: "workflow/rules/figures.smk"
 
 
+if gpus := studies.planned_gpus(sys.argv[1:]):
+    print(gpus, file=sys.stderr)
+
+
 onstart:
     if workflow.local_exec:  # jobs of this machine need not import torch one by one
         os.environ[forkserver.ADDRESS] = forkserver.address(

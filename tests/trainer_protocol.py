@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,7 @@ class TrainerProtocol:
         job = done.job
         models = [load_checkpoint(path) for path in (job.base, *map(job.checkpoint, job.budgets))]
         weights = [np.concatenate([w.detach().numpy().ravel() for w in model.parameters()]) for model in models]
-        for before, after in zip(weights, weights[1:], strict=False):
+        for before, after in pairwise(weights):
             assert before.shape == after.shape
             assert np.isfinite(after).all()
             assert not np.array_equal(before, after)

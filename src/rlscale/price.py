@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+import pandas as pd
+
 from rlscale.grid import Grid, Run
 from rlscale.ladder import HubLadder, Ladder
 from rlscale.ledger import planned_flops
@@ -102,6 +104,26 @@ class Price:
     def total_samples(self) -> int:
         """Samples of the whole grid: every run to its last budget."""
         return sum(self.samples(run, run.budgets[-1]) for run in self.grid.runs.values())
+
+    def gpu_table(self) -> str:
+        """Return nodes, GPUs, hours and disk by size, as text; runs whose GPUs are not stated are left out."""
+        placed = [(run, gpus) for run in self.grid.runs.values() if (gpus := self.gpus(run)) is not None]
+        runs = pd.DataFrame(
+            {
+                "size": [run.model for run, _ in placed],
+                "params": [run.params for run, _ in placed],
+                "nodes × GPUs": [f"{gpus.nodes} × {gpus.gpus_per_node}" for _, gpus in placed],
+                "runs": 1,
+                "GPU-hours": [gpus.hours for _, gpus in placed],
+                "longest run [h]": [gpus.wall_hours for _, gpus in placed],
+                "checkpoints [GiB]": [gpus.checkpoint_gib for _, gpus in placed],
+            }
+        )
+        sums = {"runs": "sum", "GPU-hours": "sum", "longest run [h]": "max", "checkpoints [GiB]": "sum"}
+        sizes = runs.groupby(["params", "size", "nodes × GPUs"]).agg(sums).reset_index().drop(columns="params")
+        total = sizes.agg(sums).to_frame().T.assign(size="total").reindex(columns=sizes.columns).fillna("")
+        table = pd.concat([sizes.astype(object), total.astype(object)])
+        return table.to_string(index=False, float_format=lambda value: f"{value:,.0f}")
 
     def to_json(self) -> dict[str, object]:
         """Return runs, cells, totals and exclusions as JSON-native values."""

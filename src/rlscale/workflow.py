@@ -6,9 +6,11 @@ jobs that depend on it.
 """
 
 import json
+import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from rlscale.identity import RUN_ATTRIBUTES, Coordinates
 from rlscale.ladder import HubLadder, Ladder
 from rlscale.model_base import FULL_SUPERVISION
 from rlscale.paths import LADDERS, StudyPaths, record_of
+from rlscale.price import Price, grid_price
 from rlscale.provenance import STAGE_VERSION
 from rlscale.study import PublishedStudy, TrainedStudy
 
@@ -34,6 +37,13 @@ def cancel_timers() -> None:
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.cancel()
+
+
+LOCAL_MINUTES = 240
+"""Wall time to ask a cluster for where a run trains on one CPU; the longest of mini-full takes three."""
+
+LOCAL_MEGABYTES = 1024
+"""Disk to ask for where a run trains on one CPU."""
 
 
 class Studies:
@@ -54,6 +64,18 @@ class Studies:
         self.files[self.default] = given
         if "study" in config:
             self.open(self.default)  # read here, its errors end Snakemake without a traceback
+
+    def planned_gpus(self, argv: Sequence[str]) -> str:
+        """Return what a dry run adds to Snakemake's list of jobs: the GPUs, hours and disk of the studies asked for.
+
+        Args:
+            argv: Snakemake's arguments; empty text where they ask for no dry run, or no study is placed on GPUs.
+        """
+        if not any(re.fullmatch(r"--dry-?run|-[A-Za-z]*n[A-Za-z]*", word) for word in argv):
+            return ""
+        asked = [word for word in argv if word in self.files] or [self.default]
+        prices = {name: self.open(name).price for name in asked}
+        return "\n".join(f"{name}:\n{price.gpu_table()}" for name, price in prices.items() if price and price.placed)
 
     def targets(self, name: str) -> list[str]:
         """Return the files that make a study complete, those of its companions included.
@@ -114,6 +136,37 @@ class OpenStudy:
             "base": str(record_of(self.paths.base(run.base_id))),
             "pool": str(self.paths.pool(run.pool_id)),
         }
+
+    def environment(self, stage: str) -> str:
+        """Return the file of a stage's software environment, relative to the rules."""
+        names = {("train", "openrlhf"): "train", ("evaluate", "vllm"): "eval"}
+        adapter = ""
+        if isinstance(self.study, TrainedStudy):
+            adapter = self.study.trainer if stage == "train" else self.study.evaluator
+        return f"../../envs/{names.get((stage, adapter), 'core')}.yaml"
+
+    @cached_property
+    def price(self) -> Price | None:
+        """What the study costs; None where it trains nothing."""
+        if not (isinstance(self.study, TrainedStudy) and self.ladder and self.grid):
+            return None
+        return grid_price(self.study, self.ladder, self.grid)
+
+    def training_resources(self, run_id: str) -> dict[str, int]:
+        """Return what training a run occupies: nodes, gpu (all of them), runtime [min], disk_mb of checkpoints."""
+        price = self.price if isinstance(self.study, TrainedStudy) and self.study.trainer == "openrlhf" else None
+        gpus = price.gpus(self._run(run_id)) if price else None
+        if gpus is None:
+            return {"nodes": 1, "gpu": 0, "runtime": LOCAL_MINUTES, "disk_mb": LOCAL_MEGABYTES}
+        minutes, megabytes = ceil(60 * gpus.wall_hours), ceil(gpus.checkpoint_gib * 1024)
+        count = gpus.nodes * gpus.gpus_per_node
+        return {"nodes": gpus.nodes, "gpu": count, "runtime": minutes, "disk_mb": megabytes}
+
+    def evaluation_gpus(self, run_id: str) -> int:
+        """Return how many GPUs the evaluation of a run occupies: one engine's."""
+        is_placed = isinstance(self.study, TrainedStudy) and self.study.evaluator == "vllm" and self.ladder
+        placement = self.ladder.placement_of(self._run(run_id).model) if is_placed and self.ladder else None
+        return placement.engine_gpus if placement and placement.device == "cuda" else 0
 
     def curve_inputs(self) -> list[str]:
         """Return what the study's tables are gathered from."""

@@ -10,7 +10,9 @@ rule evaluate:
     log:
         "results/{study}/logs/evaluate/{run}.log",
     conda:
-        "../../envs/core.yaml"
+        lambda w: studies.open(w.study).environment("evaluate")
+    resources:
+        gpu=lambda w: studies.open(w.study).evaluation_gpus(w.run),
     params:
         version=STAGE_VERSION["evaluate"],
     shell:

@@ -1,3 +1,8 @@
+def needed(resource):
+    """Return the function of a run that says how much of a resource it needs."""
+    return lambda w: studies.open(w.study).training_resources(w.run)[resource]
+
+
 rule train:
     """One run to its last budget. Checkpoints and trainer state are no outputs: Snakemake never deletes them."""
     input:
@@ -9,7 +14,12 @@ rule train:
         "results/{study}/logs/train/{run}.log",
     priority: 1
     conda:
-        "../../envs/core.yaml"
+        lambda w: studies.open(w.study).environment("train")
+    resources:
+        nodes=needed("nodes"),
+        gpu=needed("gpu"),
+        runtime=needed("runtime"),
+        disk_mb=needed("disk_mb"),
     params:
         version=STAGE_VERSION["train"],
     shell:

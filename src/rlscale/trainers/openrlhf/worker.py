@@ -10,7 +10,7 @@ def forbid_remote_code() -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoProcessor, AutoTokenizer
 
     for kind in (AutoConfig, AutoModelForCausalLM, AutoProcessor, AutoTokenizer):
-        kind.from_pretrained = partial(_without_remote_code, kind.from_pretrained)
+        kind.from_pretrained = partial(_without_remote_code, kind.from_pretrained)  # type: ignore[method-assign]
 
 
 def _without_remote_code(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
