@@ -96,7 +96,8 @@ def training_job(folder: Path, budgets: tuple[int, ...], **changes: Any) -> Trai
     if not base.is_dir():
         save(base_model(), base)
     training = {key: changes.pop(key, value) for key, value in TRAINING.items()}
-    identity = {"unique_problems": None, "group_size": 4, "reward_accuracy": 1.0, "seed": 0}
+    identity: dict[str, Any] = {"unique_problems": None, "group_size": 4, "reward_accuracy": 1.0, "seed": 0}
+    identity["task"] = {"kind": "skills"}
     identity = {key: changes.pop(key, value) for key, value in identity.items()}
     fields: dict[str, Any] = {
         "run_id": "run",
@@ -108,6 +109,7 @@ def training_job(folder: Path, budgets: tuple[int, ...], **changes: Any) -> Trai
         "checkpoint": lambda step: folder / "checkpoints" / f"step-{step:06d}",
         "resume": folder / "resume" / "f0",
         "report": silent,
+        "placement": None,
     }
     unknown = changes.keys() - fields.keys()
     if unknown:

@@ -73,6 +73,7 @@ def _of_study(name: str) -> tuple["Tables", "Tables", int]:
     from rlscale.task_spec import ParquetTask
     from rlscale.tasks.parquet import ParquetProblems, read_problems
     from rlscale.tasks.sources import local_file
+    from rlscale.tasks.subsets import subset
 
     path = find_study(name)
     study, _, grid = load_grid(path)
@@ -80,6 +81,9 @@ def _of_study(name: str) -> tuple["Tables", "Tables", int]:
         raise UserError(f"{path}: task.kind is {study.task.kind}: only problems from files (parquet) can be linted")
     source = ParquetProblems(study.task)
     taus = sorted({run.tau for run in grid.runs.values()})
-    trained = {f"tau={tau}": source.train((), 1.0, 0, study.train_problems // tau) for tau in taus}
+    pool = source.train((), 1.0, 0, study.train_problems)
+    kept = {tau: study.train_problems // tau for tau in taus}
+    how, seed = study.task.subsets, study.seed_offset
+    trained = {f"tau={tau}": subset(pool, kept[tau], how, tau=tau, seed=seed) for tau in taus}
     suites = {suite: read_problems(local_file(file)) for suite, file in study.task.suites.items()}
     return trained, suites, study.budgets.steps[-1] * study.training.prompts_per_step

@@ -168,7 +168,7 @@ class Training(Model):
     max_new_tokens: Positive | None = Field(None, description="Longest answer; null: what the task needs.")
     train_problems: Positive | None = Field(
         None,
-        description="Problems that tau = 1 goes through once; tau keeps the first train_problems / tau. "
+        description="Problems that tau = 1 goes through once; tau keeps train_problems / tau of them. "
         "null: last budget × prompts_per_step. Give it where budgets may grow, so that tau > 1 keeps its problems.",
     )
 

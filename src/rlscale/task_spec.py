@@ -21,6 +21,7 @@ def hub_address(source: str) -> re.Match[str] | None:
     return _ADDRESS.fullmatch(source)
 
 
+Subsets = Literal["first", "nested", "independent"]
 Family = Literal["chain", "long", "sum", "equation"]
 
 
@@ -121,6 +122,20 @@ class ParquetTask(_Spec):
         description="Training files, read in this order: paths, or hf://datasets/OWNER/NAME@COMMIT/PATH#sha256=DIGEST.",
     )
     suites: dict[str, str] = Field(min_length=1, description="File of each evaluation suite, by name; as in train.")
+    pass_rate: str | None = Field(None, description="Key of extra_info that holds a problem's pass rate.")
+    curriculum: bool = Field(
+        False, description="Train from the highest pass rate to the lowest, in every epoch; needs pass_rate."
+    )
+    subsets: Subsets = Field(
+        "first",
+        description="What tau > 1 keeps: the first problems, a sample nested in smaller tau's, or one of its own.",
+    )
+
+    @model_validator(mode="after")
+    def _curriculum_has_rates(self) -> Self:
+        if self.curriculum and self.pass_rate is None:
+            raise ValueError("curriculum needs pass_rate, by which problems are sorted")
+        return self
 
     @model_validator(mode="after")
     def _addresses(self) -> Self:

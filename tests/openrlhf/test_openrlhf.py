@@ -16,7 +16,6 @@ import pandas as pd
 import psutil
 import pytest
 
-from rlscale.canonical import derived_seed
 from rlscale.evaluators import Evaluator
 from rlscale.evaluators.local import LocalEvaluator
 from rlscale.evaluators.vllm import VllmEvaluator
@@ -27,7 +26,7 @@ from rlscale.trainers import Progress, TrainingJob
 from rlscale.trainers.openrlhf.events import samples_by_place
 from rlscale.trainers.openrlhf.process import MARK
 from rlscale.trainers.openrlhf.trainer import OpenRlhfTrainer
-from rlscale.trainers.order import problems_of_run
+from rlscale.trainers.order import order_seed, problems_of_run
 from tests.evaluator_protocol import SETTINGS, EvaluatorProtocol, greedy_agreement, share_right
 from tests.tiny import TRAINING, save, trained_model, training_job
 from tests.trainer_protocol import Trained, TrainerProtocol, trained
@@ -212,8 +211,7 @@ class TestOpenRlhfTrainer(TrainerProtocol):
 
 def done_unique(job: TrainingJob) -> list[int]:
     """Return how many different problems a job has seen after each step."""
-    order = derived_seed("order", job.identity["seed"])
-    rows = problems_of_run(job.budgets[-1], prompts=16, unique=40, seed=order)
+    rows = problems_of_run(job.budgets[-1], prompts=16, unique=40, seed=order_seed(job.identity))
     names = job.problems["problem"].to_numpy()[rows]
     return [len(set(names[: 16 * step])) for step in range(1, job.budgets[-1] + 1)]
 

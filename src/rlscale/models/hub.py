@@ -6,6 +6,7 @@ what another has fetched (HF_HUB_OFFLINE=1).
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from rlscale.errors import UserError, first_line
@@ -25,9 +26,7 @@ def fetch_base(base_id: str, repo: str, revision: str | None, output: Path) -> N
     if revision is None:
         raise UserError(f"{base_id}: the ladder pins no commit of {repo}: state the 40 digits of one as its revision")
     snapshot = _fetched(base_id, repo, revision)
-    missing = [name for name in REQUIRED if not (snapshot / name).is_file()]
-    if not any(snapshot.glob("*.safetensors")):
-        missing.append("*.safetensors")
+    missing = [name for name in (*REQUIRED, *_weight_files(snapshot)) if not (snapshot / name).is_file()]
     if missing:
         raise UserError(f"{base_id}: {repo} at {revision} has no {', '.join(missing)}")
     for name in ("config.json", "tokenizer_config.json"):
@@ -42,10 +41,19 @@ def fetch_base(base_id: str, repo: str, revision: str | None, output: Path) -> N
     write_json(output / IDENTITY, identity)  # last: without it the checkpoint is none
 
 
+def _weight_files(snapshot: Path) -> list[str]:
+    index = snapshot / "model.safetensors.index.json"
+    if not index.is_file():
+        return ["model.safetensors"]
+    return sorted(set(read_json(index)["weight_map"].values()))
+
+
 def _fetched(base_id: str, repo: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    with suppress(LocalEntryNotFoundError):  # a commit never changes: what the cache has need not be asked for
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(WANTED), local_files_only=True))
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(WANTED)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

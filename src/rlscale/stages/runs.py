@@ -13,6 +13,8 @@ from rlscale.paths import StudyPaths, record_of
 from rlscale.provenance import write_record
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from rlscale.placement import Placement
 
 
@@ -105,7 +107,7 @@ def train(study: str, run_id: str) -> None:
             budgets=tuple(cell["budgets"]),
             identity=identity,
             base=base_path,
-            problems=pd.read_parquet(pool_path),
+            problems=_kept(pd.read_parquet(pool_path), identity),
             checkpoint=lambda step: paths.checkpoint(run_id, step),
             resume=paths.resume(run_id, fingerprint),
             report=report,
@@ -193,6 +195,16 @@ def grade(study: str, run_id: str) -> None:
         facts = {"run": run_id}
         inputs = [source, paths.suites]
         write_record(output, stage="grade", inputs=inputs, outputs=[by_problem], started=started, facts=facts)
+
+
+def _kept(pool: "pd.DataFrame", identity: dict[str, Any]) -> "pd.DataFrame":
+    """Return the problems of a pool that a run with data reuse keeps, and all where there is none."""
+    from rlscale.tasks.subsets import subset
+
+    how = identity["task"].get("subsets", "first")
+    if identity["unique_problems"] is None or how == "first":
+        return pool
+    return subset(pool, identity["unique_problems"], how, tau=identity["tau"], seed=identity["pool"]["seed"])
 
 
 def _placement(paths: StudyPaths, model: str) -> "Placement | None":

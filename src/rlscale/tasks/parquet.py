@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from rlscale.canonical import digest
 from rlscale.errors import UserError, did_you_mean
 from rlscale.task_spec import ParquetTask
+from rlscale.tasks.difficulty import easy_to_hard
 from rlscale.tasks.problem_id import problem_ids
 from rlscale.tasks.sources import local_file
 
@@ -37,10 +38,11 @@ class ParquetProblems:
         table = pd.concat([read_problems(local_file(path)) for path in spec.train], ignore_index=True)
         reasons = pd.Series(self._reasons_to_drop(table), index=table.index, dtype="str")
         self.dropped = table.assign(reason=reasons)[reasons != ""].reset_index(drop=True)
-        self._train = table[reasons == ""].reset_index(drop=True)
+        kept = table[reasons == ""].reset_index(drop=True)
+        self._train = easy_to_hard(kept, spec.pass_rate) if spec.curriculum and spec.pass_rate else kept
 
     def train(self, families: Sequence[str], skill_share: float, seed: int, n: int) -> pd.DataFrame:
-        """Return the first `n` training problems, in the order of the files (a curriculum, if they are ordered).
+        """Return the first `n` training problems, in the order of the files, or of the curriculum.
 
         `families` and `seed` belong to procedural tasks and change nothing here.
 

@@ -5,7 +5,6 @@ of one difficulty, is less data a subset of more, are more data also harder data
 consume as many samples?
 """
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
+
+from rlscale.tasks.difficulty import pass_rates
 
 RATE_KEY = "qwen2.5_7b_pass_rate"
 """Column of GURU's extra_info: share of a 7B model's answers that were right."""
@@ -71,7 +72,7 @@ def lint_protocol(
         pass_rate: key of extra_info that holds the pass rate.
         easy_from: least pass rate of an easy problem.
     """
-    rates = {name: _rates(table, pass_rate) for name, table in [*train.items(), *suites.items()]}
+    rates = {name: pass_rates(table, pass_rate) for name, table in [*train.items(), *suites.items()]}
     return [
         *_overlaps(train, suites),
         *_near_duplicates(train, suites),
@@ -165,13 +166,6 @@ def _reuse(train: Mapping[str, pd.DataFrame], samples: int | None) -> Iterator[O
         said = f"{name}: {len(table)} problems {tau} times are {tau * len(table):,} of {samples:,} samples"
         facts = {"set": name, "problems": len(table), "tau": tau, "samples": samples}
         yield Observation("reuse", _ok(not rest), said, facts)
-
-
-def _rates(table: pd.DataFrame, key: str) -> "pd.Series[float]":
-    """Return the pass rate of each problem, NaN where it has none."""
-    found = (json.loads(extra).get("extra_info") for extra in table["extra"])
-    values = [info.get(key) if isinstance(info, Mapping) else None for info in found]
-    return pd.Series(pd.to_numeric(pd.Series(values, dtype=object), errors="coerce"), dtype=float)
 
 
 def _words(prompt: str) -> list[str]:

@@ -1,8 +1,11 @@
 """Which problems a step consumes: a pure function of the step, so that a resumed run needs no position.
 
 Fresh data (τ = 1) goes through the pool once, in its order. With reuse the first ``unique`` problems are gone through
-again and again, in a new seeded order each epoch.
+again and again: in a new seeded order each epoch, or, where the pool is a curriculum, in its order.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +15,34 @@ from rlscale.canonical import derived_seed
 Indices = NDArray[np.int64]
 
 
-def problems_of_step(step: int, *, prompts: int, unique: int | None, seed: int) -> Indices:
+def order_seed(identity: Mapping[str, Any]) -> int | None:
+    """Return the seed of a run's epochs; None where its task is a curriculum, whose order is kept."""
+    return None if identity["task"].get("curriculum") else derived_seed("order", identity["seed"])
+
+
+def problems_of_step(step: int, *, prompts: int, unique: int | None, seed: int | None) -> Indices:
     """Return the places in the pool [prompts] of the problems of ``step`` = 1, 2, ….
 
     Args:
         step: optimiser step, from 1.
         prompts: problems a step.
         unique: number of different problems that are reused; None: every problem is fresh.
-        seed: moves the order of the epochs.
+        seed: moves the order of the epochs; None: every epoch has the pool's order.
     """
     positions = np.arange((step - 1) * prompts, step * prompts)
     if unique is None:
         return positions
     epochs = positions // unique
     places = positions % unique
+    if seed is None:
+        return places
     for epoch in np.unique(epochs):
         here = epochs == epoch
         places[here] = _order(unique, int(epoch), seed)[places[here]]
     return places
 
 
-def problems_of_run(last_step: int, *, prompts: int, unique: int | None, seed: int) -> Indices:
+def problems_of_run(last_step: int, *, prompts: int, unique: int | None, seed: int | None) -> Indices:
     """Return the places in the pool [last_step × prompts] of all problems up to ``last_step``, in order.
 
     Args:
@@ -46,7 +56,7 @@ def problems_of_run(last_step: int, *, prompts: int, unique: int | None, seed: i
 
 
 def unique_so_far(
-    problems: NDArray[np.str_], last_step: int, *, prompts: int, unique: int | None, seed: int
+    problems: NDArray[np.str_], last_step: int, *, prompts: int, unique: int | None, seed: int | None
 ) -> Indices:
     """Return the number of different problems consumed up to each step [last_step].
 

@@ -31,7 +31,7 @@ from rlscale.tasks.vocabulary import EOS
 from rlscale.trainers import Progress, TrainingJob
 from rlscale.trainers.local.grpo import group_advantages, k3, policy_loss
 from rlscale.trainers.local.state import load_state, restore, save_state
-from rlscale.trainers.order import problems_of_step, unique_so_far
+from rlscale.trainers.order import order_seed, problems_of_step, unique_so_far
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +116,7 @@ class _Run:
 
     def _step(self, step: int) -> Row:
         self.seconds = dict.fromkeys(PHASES, 0.0)
-        order = derived_seed("order", self.seed)
-        places = problems_of_step(step, prompts=self.prompts, unique=self.unique, seed=order)
+        places = problems_of_step(step, prompts=self.prompts, unique=self.unique, seed=order_seed(self.identity))
         problems = self.problems.take(places)
         with self._timed("rollout"):
             rollouts = generate(
@@ -247,7 +246,7 @@ class _Run:
             len(table),
             prompts=self.prompts,
             unique=self.unique,
-            seed=derived_seed("order", self.seed),
+            seed=order_seed(self.identity),
         )
         table.insert(2, "unique_samples", counts)
         whole = ["step", "samples", "updates", *(name for name in map(str, table) if name.startswith("tokens_"))]

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlscale.canonical import derived_seed
 from rlscale.files import read_json
 from rlscale.ledger import ForwardCost, planned_flops
 from rlscale.placement import Decoder
 from rlscale.trainers import TrainingJob
 from rlscale.trainers.openrlhf.events import Events, Scalars, samples_by_place
-from rlscale.trainers.order import unique_so_far
+from rlscale.trainers.order import order_seed, unique_so_far
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def steps_table(job: TrainingJob, attempts: Sequence[PastAttempt]) -> pd.DataFra
         last,
         prompts=prompts,
         unique=job.identity["unique_problems"],
-        seed=derived_seed("order", job.identity["seed"]),
+        seed=order_seed(job.identity),
     )
     table.insert(2, "unique_samples", unique)
     whole = ["step", "samples", "updates", *(name for name in map(str, table) if name.startswith("tokens_"))]

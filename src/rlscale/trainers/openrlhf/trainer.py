@@ -23,7 +23,7 @@ from rlscale.trainers.openrlhf.events import Events
 from rlscale.trainers.openrlhf.process import RunningProcess
 from rlscale.trainers.openrlhf.states import States, keep_checkpoint
 from rlscale.trainers.openrlhf.steps import PastAttempt, steps_table
-from rlscale.trainers.order import problems_of_run
+from rlscale.trainers.order import order_seed, problems_of_run
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class _Run:
         job = self.job
         limits = self._write_prompts()
         folder = self.attempts / f"{len(self._past()):03d}"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         settings = {
             FIRST_STEP: first_step,
             "budgets": list(job.budgets),
@@ -142,8 +142,8 @@ class _Run:
                 f"{job.run_id}: training.max_prompt_tokens is {most}, but problem {name} has {longest} tokens"
             )
         answers = problems["answer"].astype("str").tolist()
-        order = derived_seed("order", job.identity["seed"])
-        rows = problems_of_run(job.budgets[-1], prompts=prompts, unique=unique, seed=order).tolist()
+        seed = order_seed(job.identity)
+        rows = problems_of_run(job.budgets[-1], prompts=prompts, unique=unique, seed=seed).tolist()
         lines = (
             json.dumps({"prompt": texts[row], "label": json.dumps({"place": place, "answer": answers[row]})})
             for place, row in enumerate(rows)
