@@ -1,4 +1,4 @@
-"""Trainer openrlhf without OpenRLHF: its rewards, its states, and what it does when the process fails or stands still."""
+"""Trainer openrlhf without OpenRLHF: its rewards, its states, and a process that fails or stands still."""
 
 import json
 import os

@@ -7,6 +7,7 @@ rewarded are not the planned ones.
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from rlscale.models.prompts import end_texts, prompt_texts, token_counts
 from rlscale.provenance import checkpoint_fingerprint
 from rlscale.trainers import Progress, TrainingJob
 from rlscale.trainers.openrlhf.arguments import Attempt, Limits, arguments
+from rlscale.trainers.openrlhf.cluster import ray_cluster
 from rlscale.trainers.openrlhf.events import Events
 from rlscale.trainers.openrlhf.process import RunningProcess
 from rlscale.trainers.openrlhf.states import States, keep_checkpoint
@@ -72,6 +74,11 @@ class _Run:
         limits = self._write_prompts()
         folder = self.attempts / f"{len(self._past()):03d}"
         folder.mkdir(parents=True, exist_ok=True)
+        with ray_cluster(self.placement.nodes, folder / "ray.txt", job.fingerprint) as address:
+            self._run_attempt(folder, first_step, limits, address)
+
+    def _run_attempt(self, folder: Path, first_step: int, limits: Limits, ray_address: str) -> None:
+        job = self.job
         settings = {
             FIRST_STEP: first_step,
             "budgets": list(job.budgets),
@@ -80,7 +87,8 @@ class _Run:
             "reward_accuracy": job.identity["reward_accuracy"],
             "seed": derived_seed("attempt", job.identity["seed"], first_step),
             "ends": end_texts(job.base),
-            "ray_address": "local",
+            "ray_address": ray_address,
+            "gpus": self.placement.gpus,
         }
         write_json(folder / "settings.json", settings)
         attempt = Attempt(folder.resolve(), self.states.folder.resolve(), self.prompts.resolve(), first_step)

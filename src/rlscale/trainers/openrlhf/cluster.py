@@ -1,0 +1,77 @@
+"""Ray across the nodes of a Slurm allocation: a head on this node, a worker on each other one, and their end.
+
+Port and folder are the job's own, so that jobs which share a node do not meet; everything carries the run's mark and
+ends with it. On one node OpenRLHF's process starts a Ray of its own, and nothing here is needed.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rlscale.errors import UserError
+from rlscale.trainers.openrlhf.process import MARK
+
+LOCAL = "local"
+"""Ray's own word for an instance that the process starts for itself."""
+
+
+@contextmanager
+def ray_cluster(nodes: int, log: Path, fingerprint: str) -> Iterator[str]:
+    """Yield the address of a Ray with so many nodes; at the end its processes are told to end.
+
+    Args:
+        nodes: of this job's allocation.
+        log: file of all that Ray's own processes say.
+        fingerprint: of the run, the mark of its processes.
+
+    Raises:
+        UserError: there are not so many nodes in a Slurm allocation here.
+    """
+    if nodes == 1:
+        yield LOCAL
+        return
+    allocated = int(os.environ.get("SLURM_JOB_NUM_NODES", "0"))
+    if allocated < nodes or shutil.which("srun") is None:
+        raise UserError(f"{nodes} nodes need a Slurm allocation of as many; this job has {allocated or 'none'}")
+    head = socket.gethostname()
+    port = _free_port()
+    address = f"{socket.gethostbyname(head)}:{port}"
+    # Sockets below the folder must have short paths: 107 bytes is all that Linux allows.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+        at_head = [*ray, "--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false"]
+        others = [f"--nodes={nodes - 1}", f"--ntasks={nodes - 1}", "--ntasks-per-node=1", f"--exclude={head}"]
+        elsewhere = ["srun", "--overlap", "--kill-on-bad-exit=1", *others, *ray, f"--address={address}"]
+        started: list[subprocess.Popen[bytes]] = []
+        with log.open("ab") as stream:
+            try:
+                for command in (at_head, elsewhere):
+                    started.append(_start(command, stream.fileno(), fingerprint))
+                yield address
+            finally:
+                for process in started:
+                    process.terminate()
+                for process in started:
+                    process.wait()
+
+
+def _start(command: list[str], output: int, fingerprint: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=os.environ | {MARK: fingerprint},
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        return int(listener.getsockname()[1])
