@@ -35,8 +35,9 @@ def show_cells(study: str, price: "Price") -> None:
     totals = f"{len(grid.runs)} runs, {cells} cells, {price.total_samples:,} samples"
     console.print(f"{totals}, expected {price.total_flops:.4g} FLOPs (6·N·T, N without embeddings)")
     if placed:
-        hours, disk = price.total_gpu_hours, price.total_checkpoint_gib
-        console.print(f"{hours:,.0f} GPU-hours if every rollout is as long as allowed; {disk:,.0f} GiB of checkpoints")
+        hours, disk, kept = price.total_gpu_hours, price.total_checkpoint_gib, price.total_kept_gib
+        stays = f"{disk:,.0f} GiB of checkpoints, of which {kept:,.0f} stay once they are evaluated"
+        console.print(f"{hours:,.0f} GPU-hours if every rollout is as long as allowed; {stays}")
 
 
 def _placed(gpus: "Gpus | None") -> tuple[str, ...]:

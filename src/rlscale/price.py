@@ -26,12 +26,14 @@ class Gpus:
         gpus_per_node: GPUs of each.
         hours: hours of one GPU times their number.
         checkpoint_gib: bf16 weights at every budget.
+        kept_gib: of that, what stays once all is evaluated.
     """
 
     nodes: int
     gpus_per_node: int
     hours: float
     checkpoint_gib: float
+    kept_gib: float
 
     @property
     def wall_hours(self) -> float:
@@ -48,12 +50,14 @@ class Price:
         tokens: by pool, tokens of a rollout: prompt and answer.
         tokens_are: "mean", or "at most" where only the limits are known.
         ladder: the model sizes, with the GPUs where it states them.
+        keeps_all: whether all checkpoints stay once they are evaluated.
     """
 
     grid: Grid
     tokens: dict[str, float]
     tokens_are: str
     ladder: Ladder
+    keeps_all: bool
 
     def samples(self, run: Run, step: int) -> int:
         """Return the prompts that ``run`` consumes in ``step`` optimiser steps."""
@@ -78,7 +82,9 @@ class Price:
         samples = self.samples(run, run.budgets[-1])
         tokens = samples * run.group_size * self.tokens[run.pool_id]
         hours = self.ladder.gpu.seconds(run.non_embedding_params, tokens) / 3600
-        return Gpus(placement.nodes, placement.gpus_per_node, hours, len(run.budgets) * 2 * shape.params / GIB)
+        one, count = 2 * shape.params / GIB, len(run.budgets)
+        kept = count if self.keeps_all else 1
+        return Gpus(placement.nodes, placement.gpus_per_node, hours, count * one, kept * one)
 
     @cached_property
     def placed(self) -> list[Gpus]:
@@ -94,6 +100,11 @@ class Price:
     def total_checkpoint_gib(self) -> float:
         """GiB of checkpoints of these runs."""
         return sum(gpus.checkpoint_gib for gpus in self.placed)
+
+    @property
+    def total_kept_gib(self) -> float:
+        """GiB of these that stay once all is evaluated."""
+        return sum(gpus.kept_gib for gpus in self.placed)
 
     @property
     def total_flops(self) -> float:
@@ -117,9 +128,16 @@ class Price:
                 "GPU-hours": [gpus.hours for _, gpus in placed],
                 "longest run [h]": [gpus.wall_hours for _, gpus in placed],
                 "checkpoints [GiB]": [gpus.checkpoint_gib for _, gpus in placed],
+                "kept [GiB]": [gpus.kept_gib for _, gpus in placed],
             }
         )
-        sums = {"runs": "sum", "GPU-hours": "sum", "longest run [h]": "max", "checkpoints [GiB]": "sum"}
+        sums = {
+            "runs": "sum",
+            "GPU-hours": "sum",
+            "longest run [h]": "max",
+            "checkpoints [GiB]": "sum",
+            "kept [GiB]": "sum",
+        }
         sizes = runs.groupby(["params", "size", "nodes × GPUs"]).agg(sums).reset_index().drop(columns="params")
         total = sizes.agg(sums).to_frame().T.assign(size="total").reindex(columns=sizes.columns).fillna("")
         table = pd.concat([sizes.astype(object), total.astype(object)])
@@ -139,7 +157,11 @@ class Price:
                 cost = {"samples": self.samples(run, step), "expected_flops": self.flops(run, step)}
                 cells.append({"run_id": run.run_id, "step": step, **cost})
         totals: dict[str, float] = {"runs": len(runs), "cells": len(cells), "samples": self.total_samples}
-        totals |= {"gpu_hours": self.total_gpu_hours, "checkpoint_gib": self.total_checkpoint_gib}
+        totals |= {
+            "gpu_hours": self.total_gpu_hours,
+            "checkpoint_gib": self.total_checkpoint_gib,
+            "kept_gib": self.total_kept_gib,
+        }
         return {
             "runs": runs,
             "cells": cells,
@@ -155,9 +177,10 @@ def grid_price(study: TrainedStudy, ladder: Ladder, grid: Grid) -> Price:
 
     Procedural problems are short: their tokens are counted. Texts from files are priced at the study's limits.
     """
+    keeps_all = study.keep_checkpoints == "all"
     if isinstance(study.task, ParquetTask):
         most = (study.training.max_prompt_tokens or 0) + (study.training.max_new_tokens or 0)
-        return Price(grid, dict.fromkeys(grid.pools, float(most)), "at most", ladder)
+        return Price(grid, dict.fromkeys(grid.pools, float(most)), "at most", ladder, keeps_all)
     source = make_problems(study.task)
     tokens = {}
     for run in grid.runs.values():
@@ -168,4 +191,4 @@ def grid_price(study: TrainedStudy, ladder: Ladder, grid: Grid) -> Price:
                 for prompt, answer in zip(problems["prompt"], problems["answer"], strict=True)
             ]
             tokens[run.pool_id] = sum(words) / len(words) + 1  # and the end of the answer
-    return Price(grid, tokens, "mean", ladder)
+    return Price(grid, tokens, "mean", ladder, keeps_all)

@@ -40,6 +40,9 @@ RECORD_VERSION = 1
 IDENTITY = "checkpoint.json"
 """The file of a checkpoint that says which run and step it is, and the digest of its weights."""
 
+DROPPED = "dropped.json"
+"""The file that stands in the place of a checkpoint's weights after they were removed on purpose."""
+
 LIBRARIES = ("rlscale", "numpy", "pandas", "scipy", "torch", "matplotlib", "snakemake")
 
 
@@ -121,6 +124,19 @@ def checkpoint_fingerprint(path: Path) -> str | None:
     """Return the fingerprint of the run that a checkpoint belongs to, or None where there is no complete checkpoint."""
     identity = checkpoint_identity(path)
     return None if identity is None else str(identity["fingerprint"])
+
+
+def drop_weights(checkpoint: Path, reason: str) -> None:
+    """Remove a checkpoint's files but its identity, and say so beside it; may be done again."""
+    write_json(checkpoint / DROPPED, {"dropped": datetime.now(UTC).isoformat(timespec="seconds"), "reason": reason})
+    for file in checkpoint.iterdir():
+        if file.name not in {IDENTITY, DROPPED}:
+            file.unlink()
+
+
+def is_dropped(checkpoint: Path) -> bool:
+    """Return whether the weights were removed on purpose."""
+    return (checkpoint / DROPPED).is_file()
 
 
 @cache

@@ -53,6 +53,9 @@ class TrainedStudy(Model):
         (), description="Runs left out, with reasons."
     )
     evaluation: Evaluation = Field(description="How checkpoints are scored.")
+    keep_checkpoints: Literal["all", "last"] = Field(
+        "all", description="Checkpoints whose weights stay once they are evaluated; others cannot be asked again."
+    )
     law: Law = Field(Law(), description="What is fitted.")
     companions: Many[str] = Field(
         (), description="Shipped studies that are made along with this one, each with results of its own."

@@ -263,6 +263,7 @@ class OpenStudy:
 
     def _training_specs(self, study: TrainedStudy, grid: Grid) -> Iterator[tuple[Path, object]]:
         yield self.paths.spec("study", "suites"), grid.suites
+        yield self.paths.spec("study", "retention"), {"keep_checkpoints": study.keep_checkpoints}
         yield self.paths.spec("study", "evaluation"), {"evaluator": study.evaluator, "settings": grid.evaluation}
         measure = self._measure() | {"gates": study.law.gates.model_dump(mode="json")}
         runs = [{"run": run.run_id, **_attributes(run)} for run in grid.runs.values()]

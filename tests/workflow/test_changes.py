@@ -115,6 +115,25 @@ def test_later_stages_run_without_training(smoke: Clone, change: Change, expecte
     assert smoke.planned("smoke") == expected
 
 
+def test_checkpoints_are_dropped_once_they_are_evaluated(smoke: Clone) -> None:
+    run = "results/smoke/runs/q5k_base_b0_s0"
+    smoke.change_study(lambda study: study.update(keep_checkpoints="last"))
+    assert smoke.planned("smoke") == {}  # what is evaluated stays as it is
+    smoke.change_study(lambda study: study["evaluation"].update(sampled_problems=48))
+    smoke.snakemake(f"{run}/scores.parquet")
+    left = {path.parent.name for path in (smoke / run).glob("checkpoints/*/model.safetensors")}
+    assert left == {"step-000012"}
+    assert len(list((smoke / run).glob("checkpoints/*/dropped.json"))) == 7
+    assert smoke.planned(f"{run}/scores.parquet") == {}
+    # The run itself goes on without them: a later budget makes its own checkpoint, and no earlier one again.
+    smoke.change_study(add_a_budget)
+    smoke.snakemake(f"{run}/steps.parquet")
+    assert len(list((smoke / run).glob("checkpoints/*/model.safetensors"))) == 2
+    smoke.change_study(lambda study: study["evaluation"].update(sampled_problems=32))
+    said = smoke.snakemake(f"{run}/scores.parquet", fails=True)
+    assert "step-000001 was dropped after its evaluation (keep_checkpoints) and cannot be asked again" in said
+
+
 def test_a_stage_of_a_new_version_runs_again(smoke: Clone) -> None:
     version = STAGE_VERSION["grade"]
     smoke.replace("src/rlscale/provenance.py", f'"grade": {version}', f'"grade": {version + 1}')

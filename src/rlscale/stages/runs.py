@@ -7,6 +7,7 @@ the workflow wrote as its inputs. Heavy modules are imported by the jobs that ne
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlscale.errors import UserError
 from rlscale.files import read_json, remove_others, write_table
 from rlscale.job import Ticker, logged_job
 from rlscale.paths import StudyPaths, record_of
@@ -136,7 +137,7 @@ def evaluate(study: str, run_id: str) -> None:
 
     from rlscale.canonical import digest
     from rlscale.evaluators import EvaluationSettings, evaluator_named
-    from rlscale.provenance import checkpoint_identity, describe
+    from rlscale.provenance import checkpoint_identity, describe, drop_weights, is_dropped
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "evaluation"), paths.rollouts(run_id)
@@ -156,6 +157,11 @@ def evaluate(study: str, run_id: str) -> None:
             key = digest([*asked, checkpoint_identity(checkpoint)])[:16]
             shard = paths.rollout_shards(run_id) / f"step-{step:06d}-{key}.parquet"
             if not shard.is_file():
+                if is_dropped(checkpoint):
+                    raise UserError(
+                        f"{checkpoint} was dropped after its evaluation (keep_checkpoints) and cannot be asked again: "
+                        "remove the run's folders in runs/ and resume/ to train it anew"
+                    )
                 write_table(evaluator.evaluate(checkpoint, problems, settings).assign(step=step), shard)
             shards.append(shard)
             tick(f"evaluated {len(shards)} of {len(checkpoints)} checkpoints")
@@ -164,6 +170,9 @@ def evaluate(study: str, run_id: str) -> None:
         remove_others(paths.rollout_shards(run_id), shards)
         inputs = [spec_path, paths.suites, record_of(paths.steps(run_id)), *checkpoints.values()]
         write_record(output, stage="evaluate", inputs=inputs, started=started, facts={"run": run_id})
+        if read_json(paths.spec("study", "retention"))["keep_checkpoints"] == "last":
+            for step in cell["budgets"][:-1]:
+                drop_weights(paths.checkpoint(run_id, step), "evaluated; keep_checkpoints is last")
 
 
 def grade(study: str, run_id: str) -> None:

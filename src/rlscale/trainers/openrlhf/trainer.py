@@ -67,6 +67,7 @@ class _Run:
             self._attempt(self.states.rewind(before=missing[0]) + 1)
             if missing := self._missing():
                 raise RuntimeError(f"{self.job.run_id}: OpenRLHF ended without a checkpoint of step {missing[0]}")
+            self.states.rewind(before=None)  # the last state is kept, to go on from where budgets are added
         return steps_table(self.job, self._past())
 
     def _attempt(self, first_step: int) -> None:
