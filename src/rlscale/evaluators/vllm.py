@@ -40,9 +40,12 @@ class VllmEvaluator:
         ]
         with tempfile.TemporaryDirectory(prefix="rlscale-vllm-") as folder:
             requests, answers = Path(folder) / "requests.parquet", Path(folder) / "answers.parquet"
-            pd.concat(suites, ignore_index=True).to_parquet(requests, index=False)
+            asked = pd.concat(suites, ignore_index=True)
+            asked.to_parquet(requests, index=False)
             argv = [sys.executable, "-m", "rlscale.evaluators.vllm_child", str(requests), str(answers)]
-            engine = canonical_json(self._engine(checkpoint))
+            # Room for the longest, and no more: a model's own limit may need more cache than there is.
+            longest = max(token_counts(asked["prompt"].tolist(), checkpoint)) + int(asked["max_new_tokens"].max())
+            engine = canonical_json(self._engine(checkpoint) | {"max_model_len": longest})
             done = subprocess.run(  # noqa: S603
                 [*argv, engine], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
             )
