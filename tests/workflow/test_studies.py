@@ -1,6 +1,7 @@
 """Studies other than smoke: published, planned only, one's own, and wrong ones."""
 
 import json
+import re
 
 import pytest
 
@@ -50,10 +51,19 @@ def test_the_paper_s_grid_is_planned_without_torch_and_not_trained(clone: Clone)
     clone.environment["PYTHONPATH"] = with_torch
     assert (planned["train"], planned["evaluate"], planned["grade"]) == (54, 54, 54)
     base = min((clone / "results/paper-54/specs/bases").iterdir()).stem
+    clone.environment.update(HF_HUB_OFFLINE="1", HF_HOME=str(clone / "no-cache"))
     answer = clone.rlscale("stage", "base", "paper-54", base)
     assert answer.returncode == 2
-    assert answer.stderr.splitlines()[-1].startswith(f"error: {base}: ")
-    assert answer.stderr.endswith("cannot be trained yet: this version validates and plans its studies\n")
+    assert re.match(rf"error: {base}: Qwen/\S+ at [0-9a-f]{{40}} cannot be fetched: ", answer.stderr.splitlines()[-1])
+
+
+def test_a_dry_run_says_what_a_study_takes(clone: Clone) -> None:
+    said = clone.snakemake("-n", "paper-63")
+    rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.strip().startswith("qwen")}
+    assert rows["qwen2.5-72b"] == ["8", "×", "8", "3", "10,465", "55", "6,500", "406"]
+    assert re.search(r"total +63 +36,529 +163 +22,725 +1,420\n", said)
+    assert re.search(r"^train +63$", said, re.MULTILINE)
+    assert "GPU-hours" not in clone.snakemake("-n", "smoke")
 
 
 def test_a_broken_study_stops_with_its_error_only(clone: Clone) -> None:

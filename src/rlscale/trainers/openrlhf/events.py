@@ -1,6 +1,7 @@
 """What OpenRLHF logged of each step: TensorBoard's scalars, and the samples that its rewards were asked for."""
 
 import json
+import logging
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Events:
                 return {}
             from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+            logging.getLogger("tensorboard").setLevel(logging.WARNING)  # it says at each look that there is no more
             self._reader = EventAccumulator(str(self.folder), size_guidance={"scalars": 0})
         self._reader.Reload()
         steps: dict[int, Scalars] = defaultdict(dict)

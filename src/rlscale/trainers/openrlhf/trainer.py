@@ -15,7 +15,7 @@ import pandas as pd
 
 from rlscale.canonical import derived_seed
 from rlscale.errors import UserError
-from rlscale.files import read_json, write_json, write_text
+from rlscale.files import read_json, remove_folder, write_json, write_text
 from rlscale.models.prompts import end_texts, prompt_texts, token_counts
 from rlscale.provenance import checkpoint_fingerprint
 from rlscale.trainers import Progress, TrainingJob
@@ -64,7 +64,11 @@ class _Run:
             # What a killed attempt left running would write into the same folders.
             RunningProcess.end_leftovers(self.job.fingerprint)
             self.states.drop_weights()
-            self._attempt(self.states.rewind(before=missing[0]) + 1)
+            step = self.states.rewind(before=missing[0])
+            for budget in self.job.budgets:
+                if budget > step:  # sampled anew: a checkpoint of the old attempt would not belong to the new steps
+                    remove_folder(self.job.checkpoint(budget))
+            self._attempt(step + 1)
             if missing := self._missing():
                 raise RuntimeError(f"{self.job.run_id}: OpenRLHF ended without a checkpoint of step {missing[0]}")
             self.states.rewind(before=None)  # the last state is kept, to go on from where budgets are added
@@ -111,8 +115,9 @@ class _Run:
         Raises:
             RuntimeError: it failed or stood still.
         """
-        last, seen = self.job.budgets[-1], first_step - 1
-        while process.runs(SECONDS_BETWEEN_LOOKS):
+        last, seen, runs = self.job.budgets[-1], first_step - 1, True
+        while runs:
+            runs = process.runs(SECONDS_BETWEEN_LOOKS)
             steps = events.steps()
             newest = max(steps, default=seen)
             if newest > seen:
@@ -121,11 +126,10 @@ class _Run:
                 self.job.report(Progress(newest, last, steps[newest]["rollout/reward_mean"], left))
             seen = newest
             self._collect()
-            if process.seconds_still > 60 * self.placement.stall_minutes:
+            if runs and process.seconds_still > 60 * self.placement.stall_minutes:
                 raise RuntimeError(
                     f"{self.job.run_id}: no step within {self.placement.stall_minutes:g} min after step {seen}; ended"
                 )
-        self._collect()
         if process.returncode:
             raise RuntimeError(f"{self.job.run_id}: OpenRLHF failed with {process.returncode}: {process.last_words()}")
 
