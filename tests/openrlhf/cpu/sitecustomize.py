@@ -72,11 +72,18 @@ def _plain_gemm(module: Any) -> None:
     module.dispatch_cpu_unquantized_gemm = dispatch
 
 
+def _no_remote_code(module: Any) -> None:
+    """vLLM's engine is a process that Ray does not know, and a word tokenizer of a model of type qwen2 needs this."""
+    original = module.AutoTokenizer.from_pretrained
+    module.AutoTokenizer.from_pretrained = lambda *args, **named: original(*args, **named | {"trust_remote_code": False})
+
+
 PATCHES: dict[str, Callable[[Any], None]] = {
     "torch.cuda": _torch_cuda,
     "torch.distributed.device_mesh": _device_mesh,
     "openrlhf.utils.distributed_util": _weight_sync,
     "openrlhf.trainer.ray.vllm_worker_wrap": _weight_update,
+    "transformers.models.auto.tokenization_auto": _no_remote_code,
     "vllm.model_executor.layers.utils": _plain_gemm,
 }
 
