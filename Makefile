@@ -43,7 +43,8 @@ test: setup-dev
 	$(BIN)/python -m pytest tests/workflow
 
 test-openrlhf: .venv-openrlhf/ready
-	.venv-openrlhf/bin/python -m pytest tests/openrlhf
+	@rm -f .venv-openrlhf/extensions/*/lock
+	TORCH_EXTENSIONS_DIR=$(CURDIR)/.venv-openrlhf/extensions .venv-openrlhf/bin/python -m pytest tests/openrlhf
 
 check: setup-dev
 	$(BIN)/ruff check

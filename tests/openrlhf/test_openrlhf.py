@@ -27,7 +27,7 @@ from rlscale.placement import Placement
 from rlscale.trainers import Progress, TrainingJob
 from rlscale.trainers.openrlhf.cluster import ray_cluster
 from rlscale.trainers.openrlhf.events import samples_by_place
-from rlscale.trainers.openrlhf.process import MARK, RunningProcess
+from rlscale.trainers.openrlhf.process import EXTENSIONS, MARK, RunningProcess
 from rlscale.trainers.openrlhf.trainer import OpenRlhfTrainer
 from rlscale.trainers.order import order_seed, problems_of_run
 from tests.evaluator_protocol import SETTINGS, EvaluatorProtocol, greedy_agreement, share_right
@@ -59,11 +59,13 @@ SHAPE = Architecture(width=64, layers=1, heads=2, kv_heads=1, ffn=64, vocabulary
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cpu() -> Iterator[None]:
+def cpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Put the shim and the settings of a CPU into the environment of all processes."""
+    extensions = os.environ.get(EXTENSIONS, str(tmp_path_factory.mktemp("extensions")))  # compiled once for all runs
     with pytest.MonkeyPatch.context() as patch:
         for name, value in CPU.items():
             patch.setenv(name, value)
+        patch.setenv(EXTENSIONS, extensions)
         patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")  # ninja, for DeepSpeed
         patch.setenv("PYTHONPATH", f"{HERE / 'cpu'}:{os.environ.get('PYTHONPATH', '')}")
         yield

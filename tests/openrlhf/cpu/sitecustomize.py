@@ -75,7 +75,9 @@ def _plain_gemm(module: Any) -> None:
 def _no_remote_code(module: Any) -> None:
     """vLLM's engine is a process that Ray does not know, and a word tokenizer of a model of type qwen2 needs this."""
     original = module.AutoTokenizer.from_pretrained
-    module.AutoTokenizer.from_pretrained = lambda *args, **named: original(*args, **named | {"trust_remote_code": False})
+    module.AutoTokenizer.from_pretrained = lambda *args, **named: original(
+        *args, **named | {"trust_remote_code": False}
+    )
 
 
 PATCHES: dict[str, Callable[[Any], None]] = {

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rlscale.files import read_json
 from rlscale.trainers.openrlhf.cluster import LOCAL
+from rlscale.trainers.openrlhf.process import EXTENSIONS
 from rlscale.trainers.openrlhf.referee import SETTINGS
 
 PR_SET_PDEATHSIG = 1
@@ -35,6 +36,7 @@ def main() -> None:
     from rlscale.trainers.openrlhf.strategy import PlannedStrategy
 
     passed_on = {name: os.environ.get(name, value) for name, value in PASSED_ON.items()}
+    passed_on[EXTENSIONS] = os.environ[EXTENSIONS]
     ray.init(
         address=settings["ray_address"],
         runtime_env={

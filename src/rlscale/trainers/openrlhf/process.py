@@ -17,6 +17,7 @@ from typing import Self
 import psutil
 
 MARK = "RLSCALE_RUN"
+EXTENSIONS = "TORCH_EXTENSIONS_DIR"
 SECONDS_TO_END = 10.0
 
 
@@ -28,9 +29,14 @@ class RunningProcess:
         words: OpenRLHF's arguments.
         log: file of all that is said.
         fingerprint: of the run.
+        extensions: where DeepSpeed's extensions are compiled, if TORCH_EXTENSIONS_DIR does not say.
     """
 
-    def __init__(self, settings: Path, words: Sequence[str], log: Path, fingerprint: str) -> None:
+    def __init__(self, settings: Path, words: Sequence[str], log: Path, *, fingerprint: str, extensions: Path) -> None:
+        # A compiler that was killed leaves its lock, for which all later ones would wait for ever.
+        for lock in extensions.glob("*/lock"):
+            lock.unlink()
+        environment = {EXTENSIONS: str(extensions.resolve())} | os.environ | {MARK: fingerprint}
         self.fingerprint, self.log = fingerprint, log
         self.started = self.last_move = time.monotonic()
         argv = [sys.executable, "-m", "rlscale.trainers.openrlhf.launch", str(settings.resolve()), *words]
@@ -40,7 +46,7 @@ class RunningProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {MARK: fingerprint},
+                env=environment,
             )
 
     def runs(self, seconds: float) -> bool:

@@ -106,7 +106,10 @@ class _Run:
             last_step=job.budgets[-1],
         )
         log.info("%s: OpenRLHF starts with step %d; its log is %s", job.run_id, first_step, folder / "log.txt")
-        with RunningProcess(folder / "settings.json", words, folder / "log.txt", job.fingerprint) as process:
+        extensions = job.resume / "extensions"
+        with RunningProcess(
+            folder / "settings.json", words, folder / "log.txt", fingerprint=job.fingerprint, extensions=extensions
+        ) as process:
             self._watch(process, Events(folder), first_step)
 
     def _watch(self, process: RunningProcess, events: Events, first_step: int) -> None:
