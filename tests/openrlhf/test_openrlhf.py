@@ -3,6 +3,7 @@
 `make test-openrlhf` runs it in an environment of its own. Each start of OpenRLHF takes more than a minute here.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -52,7 +53,8 @@ STUDY = "openrlhf"
 RESULTS = f"results/{STUDY}"
 OWN = ("--config", f"study={STUDY}.yaml")
 KILLED = "q37k_base_b0_s0"
-DISTURBED_STEPS = 24
+PROMPTS, GROUP, LAST = 32, 8, 24
+BUDGETS = [2, 4, 8, 14, LAST]
 DEADLINE_SECONDS = 600.0
 PLACEMENT = Placement(gpus_per_node=1, zero_stage=2, micro_batch=8, engine_memory=0.1, device="cpu", reason="a test")
 SHAPE = Architecture(width=64, layers=1, heads=2, kv_heads=1, ffn=64, vocabulary=18)
@@ -87,7 +89,7 @@ def kill_in_the_middle(clone: Clone) -> None:
     """Start the run, wait for its first checkpoint and some more steps, and kill its whole process group."""
     process = clone.start(f"{RESULTS}/runs/{KILLED}/steps.parquet", *OWN, cores=1, new_session=True)
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not 6 <= rewarded_steps(clone) < DISTURBED_STEPS:
+    while not 6 <= rewarded_steps(clone) < LAST:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, "the run does not come to its sixth step"
         time.sleep(0.2)
@@ -102,7 +104,7 @@ def kill_in_the_middle(clone: Clone) -> None:
 
 def rewarded_steps(clone: Clone) -> int:
     """Return how many steps the killed run has rewarded."""
-    return sum(len(samples_by_place(attempt)) for attempt in attempts(clone)) // 16
+    return sum(len(samples_by_place(attempt)) for attempt in attempts(clone)) // PROMPTS
 
 
 def attempts(clone: Clone, run: str = KILLED) -> list[Path]:
@@ -129,7 +131,7 @@ def test_the_study_ends_with_a_fitted_law(clone: Clone) -> None:
     assert fits
     curves = pd.read_csv(clone / f"{RESULTS}/tables/curves.csv")
     assert sorted(curves["run"].unique()) == [KILLED, "q98k_base_b0_s0"]
-    assert sorted(curves["step"].unique()) == [0, 4, 12, 24]
+    assert sorted(curves["step"].unique()) == [0, *BUDGETS]
     assert (clone / f"{RESULTS}/figures/loss_compute.png").is_file()
 
 
@@ -142,23 +144,23 @@ def test_the_reward_rises(clone: Clone, run: str) -> None:
 
 def test_the_killed_run_saw_the_planned_samples_in_the_planned_order(clone: Clone) -> None:
     first, second = attempts(clone)
-    began = [read_json(attempt / "settings.json")["first_step"] for attempt in (first, second)]
-    assert began == [1, 5]  # the state of the first budget, step 4, is the last one before the kill
+    began, resumed = [read_json(attempt / "settings.json")["first_step"] for attempt in (first, second)]
+    assert began == 1
+    assert resumed - 1 in BUDGETS[1:-1]  # the last state before the kill, which came after step 6
     before, after = (samples_by_place(attempt) for attempt in (first, second))
-    assert set(range(5 * 16)) <= set(before)
-    assert sorted(after) == list(range(4 * 16, 24 * 16))
-    assert {len(rewards) for rewards in after.values()} == {8}
+    assert set(before) >= set(range(6 * PROMPTS))
+    assert sorted(after) == list(range((resumed - 1) * PROMPTS, LAST * PROMPTS))
+    assert {len(rewards) for rewards in after.values()} == {GROUP}
     table = pd.read_parquet(clone / f"{RESULTS}/runs/{KILLED}/steps.parquet")
-    assert table["samples"].tolist() == [16 * step for step in range(1, 25)]
-    assert order_of_steps(first, 5) == list(range(5))
-    assert order_of_steps(second, 20) == list(range(4, 24))
+    assert table["samples"].tolist() == [PROMPTS * step for step in range(1, LAST + 1)]
+    assert steps_in_order(first)[:6] == list(range(1, 7))
+    assert steps_in_order(second) == list(range(resumed, LAST + 1))
 
 
-def order_of_steps(attempt: Path, count: int) -> list[int]:
-    """Return the steps in the order in which an attempt began to reward them, the first ``count``."""
+def steps_in_order(attempt: Path) -> list[int]:
+    """Return the steps of an attempt in the order in which their samples were rewarded."""
     lines = [line for file in (attempt / "samples").glob("*.jsonl") for line in file.read_text().splitlines()]
-    places = [pd.read_json(f"[{line}]")["place"][0] for line in lines[:: 16 * 8]]
-    return [int(place) // 16 for place in places][:count]
+    return list(dict.fromkeys(json.loads(line)["place"] // PROMPTS + 1 for line in lines))
 
 
 def test_nothing_is_left_running(clone: Clone) -> None:
@@ -171,7 +173,7 @@ def test_nothing_is_to_be_done_again(clone: Clone) -> None:
 
 
 def test_both_evaluators_give_the_same_greedy_answers(clone: Clone) -> None:
-    checkpoint = clone / f"{RESULTS}/runs/q98k_base_b0_s0/checkpoints/step-000024"
+    checkpoint = clone / f"{RESULTS}/runs/q98k_base_b0_s0/checkpoints/step-{LAST:06d}"
     problems = pd.read_parquet(clone / f"{RESULTS}/data/suites.parquet")
     settings = replace(SETTINGS, sampled_problems=len(problems))
     vllm, local = (
