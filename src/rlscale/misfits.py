@@ -26,6 +26,9 @@ def misfits(study: TrainedStudy, ladder: Ladder) -> Iterator[Problem]:
             yield from _placement_misfits(study, ladder)
     else:
         yield from _supervision_misfits(study, ladder)
+        for name, adapter in (("trainer", study.trainer), ("evaluator", study.evaluator)):
+            if adapter != "local" and ladder.placement is None:
+                yield Problem((name,), f"is {adapter}, which needs a placement; the ladder {study.ladder} states none")
 
 
 def _model_references(study: TrainedStudy) -> Iterator[tuple[Place, str]]:

@@ -97,13 +97,18 @@ def test_an_override_changes_that_size_only():
     assert before["large_base_b0_s0"] != after["large_base_b0_s0"]
 
 
+PLACED = {"placement": {"gpus_per_node": 2, "reason": "A test."}}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"description": "Other words."},
         {"budgets": [1, 2, 4, 7]},
         {"budgets": {"first": 1, "last": 8, "count": 4}},
-        {"evaluation": {"samples": 4}, "evaluator": "vllm"},
+        {"evaluation": {"samples": 4}},
+        {"evaluation": {"exact": False, "primary": "sampled"}, "evaluator": "vllm", "ladder_changes": PLACED},
+        {"ladder_changes": PLACED},
         {"law": {"first_step": 2}},
         {"grid": {"law": {}, "more": {"tau": [2]}}},
     ],
@@ -111,8 +116,17 @@ def test_an_override_changes_that_size_only():
 def test_what_weights_do_not_depend_on_is_no_part_of_the_identity(changes: dict[str, Any]):
     grid = {"law": {"tau": [1, 4]}} | changes.pop("grid", {"law": {"tau": [1, 4]}})
     before = fingerprints(grid_of(grid={"law": {"tau": [1, 4]}}))
-    after = fingerprints(grid_of(**changes, grid=grid | {"law": {"tau": [1, 4]}}))
+    ladder = ladder_values() | changes.pop("ladder_changes", {})
+    after = fingerprints(grid_of(ladder, **changes, grid=grid | {"law": {"tau": [1, 4]}}))
     assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize("changes", [{"trainer": "openrlhf"}, {"evaluator": "vllm"}])
+def test_gpus_need_a_placement(changes: dict[str, Any]):
+    values = {"evaluation": {"exact": False, "primary": "sampled"}} | changes
+    with pytest.raises(GridError, match="needs a placement; the ladder ladder states none"):
+        grid_of(**values)
+    assert grid_of(ladder_values() | PLACED, **values).runs
 
 
 def change_training(key: str, value: object) -> dict[str, Any]:
@@ -131,7 +145,8 @@ def change_training(key: str, value: object) -> dict[str, Any]:
     ],
 )
 def test_what_weights_depend_on_changes_every_fingerprint(changes: dict[str, Any]):
-    before, after = fingerprints(grid_of()), fingerprints(grid_of(**changes))
+    ladder = ladder_values() | PLACED
+    before, after = fingerprints(grid_of(ladder)), fingerprints(grid_of(ladder, **changes))
     assert before.keys() == after.keys()
     assert all(before[run_id] != after[run_id] for run_id in before)
 

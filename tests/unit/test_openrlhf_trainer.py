@@ -207,7 +207,7 @@ def test_other_runs_are_left_alone() -> None:
 
 
 def test_an_end_without_checkpoints_is_an_error(fake: Path, tmp_path: Path) -> None:
-    (fake / "ray.py").write_text("init = lambda **_: None\n")
+    (fake / "ray.py").write_text("init = lambda **_: None\ncluster_resources = lambda: {'GPU': 1.0}\n")
     (fake / "openrlhf/utils/deepspeed.py").write_text("class DeepspeedStrategy: ...\n")
     (fake / "openrlhf/cli").mkdir()
     (fake / "openrlhf/cli/__init__.py").touch()
