@@ -8,7 +8,7 @@ jobs that depend on it.
 import json
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from math import ceil
 from pathlib import Path
@@ -76,6 +76,10 @@ class Studies:
         asked = [word for word in argv if word in self.files] or [self.default]
         prices = {name: self.open(name).price for name in asked}
         return "\n".join(f"{name}:\n{price.gpu_table()}" for name, price in prices.items() if price and price.placed)
+
+    def training_needs(self, resource: str) -> Callable[[Any], int]:
+        """Return the function of a job's wildcards that says how much of a resource its training occupies."""
+        return lambda wildcards: self.open(wildcards.study).training_resources(wildcards.run)[resource]
 
     def targets(self, name: str) -> list[str]:
         """Return the files that make a study complete, those of its companions included.

@@ -1,8 +1,3 @@
-def needed(resource):
-    """Return the function of a run that says how much of a resource it needs."""
-    return lambda w: studies.open(w.study).training_resources(w.run)[resource]
-
-
 rule train:
     """One run to its last budget. Checkpoints and trainer state are no outputs: Snakemake never deletes them."""
     input:
@@ -16,10 +11,10 @@ rule train:
     conda:
         lambda w: studies.open(w.study).environment("train")
     resources:
-        nodes=needed("nodes"),
-        gpu=needed("gpu"),
-        runtime=needed("runtime"),
-        disk_mb=needed("disk_mb"),
+        nodes=studies.training_needs("nodes"),
+        gpu=studies.training_needs("gpu"),
+        runtime=studies.training_needs("runtime"),
+        disk_mb=studies.training_needs("disk_mb"),
     params:
         version=STAGE_VERSION["train"],
     shell:
