@@ -199,10 +199,14 @@ def test_ray_spans_the_nodes_of_an_allocation_and_leaves_nothing(
     monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
     count = "import ray, sys, time; ray.init(sys.argv[1])\nwhile len(ray.nodes()) < 2: time.sleep(0.5)\n"
     said = "print(sorted(node['Resources']['GPU'] for node in ray.nodes()))"
-    with ray_cluster(2, tmp_path / "ray.txt", "f0") as address:
+    with ray_cluster(2, tmp_path / "ray.txt", "f0") as ray:
         assert marked_processes()
         counted = subprocess.run(
-            [sys.executable, "-c", count + said, address], capture_output=True, text=True, timeout=180, check=True
+            [sys.executable, "-c", count + said, ray["address"]],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=True,
         )
     assert counted.stdout.splitlines()[-1] == "[1.0, 1.0]"
     assert "--nodes=1 --ntasks=1" in Path(f"{srun}.log").read_text()

@@ -1,7 +1,7 @@
 """Ray across the nodes of a Slurm allocation: a head on this node, a worker on each other one, and their end.
 
 Port and folder are the job's own, so that jobs which share a node do not meet; everything carries the run's mark and
-ends with it. On one node OpenRLHF's process starts a Ray of its own, and nothing here is needed.
+ends with it. On one node OpenRLHF's process starts a Ray of its own, which needs the folder only.
 """
 
 import os
@@ -22,8 +22,8 @@ LOCAL = "local"
 
 
 @contextmanager
-def ray_cluster(nodes: int, log: Path, fingerprint: str) -> Iterator[str]:
-    """Yield the address of a Ray with so many nodes; at the end its processes are told to end.
+def ray_cluster(nodes: int, log: Path, fingerprint: str) -> Iterator[dict[str, str]]:
+    """Yield ``address`` and ``folder`` of a Ray with so many nodes; at the end its processes are told to end.
 
     Args:
         nodes: of this job's allocation.
@@ -33,32 +33,38 @@ def ray_cluster(nodes: int, log: Path, fingerprint: str) -> Iterator[str]:
     Raises:
         UserError: there are not so many nodes in a Slurm allocation here.
     """
-    if nodes == 1:
-        yield LOCAL
-        return
+    # Sockets below the folder must have short paths: 107 bytes is all that Linux allows.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        if nodes == 1:
+            yield {"address": LOCAL, "folder": folder}
+        else:
+            with _across_nodes(nodes, log, fingerprint, folder) as address:
+                yield {"address": address, "folder": folder}
+
+
+@contextmanager
+def _across_nodes(nodes: int, log: Path, fingerprint: str, folder: str) -> Iterator[str]:
     allocated = int(os.environ.get("SLURM_JOB_NUM_NODES", "0"))
     if allocated < nodes or shutil.which("srun") is None:
         raise UserError(f"{nodes} nodes need a Slurm allocation of as many; this job has {allocated or 'none'}")
     head = socket.gethostname()
     port = _free_port()
-    address = f"{socket.gethostbyname(head)}:{port}"
-    # Sockets below the folder must have short paths: 107 bytes is all that Linux allows.
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
-        at_head = [*ray, "--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false"]
-        others = [f"--nodes={nodes - 1}", f"--ntasks={nodes - 1}", "--ntasks-per-node=1", f"--exclude={head}"]
-        elsewhere = ["srun", "--overlap", "--kill-on-bad-exit=1", *others, *ray, f"--address={address}"]
-        started: list[subprocess.Popen[bytes]] = []
-        with log.open("ab") as stream:
-            try:
-                for command in (at_head, elsewhere):
-                    started.append(_start(command, stream.fileno(), fingerprint))
-                yield address
-            finally:
-                for process in started:
-                    process.terminate()
-                for process in started:
-                    process.wait()
+    address = f"{_own_address()}:{port}"
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+    at_head = [*ray, "--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false"]
+    others = [f"--nodes={nodes - 1}", f"--ntasks={nodes - 1}", "--ntasks-per-node=1", f"--exclude={head}"]
+    elsewhere = ["srun", "--overlap", "--kill-on-bad-exit=1", *others, *ray, f"--address={address}"]
+    started: list[subprocess.Popen[bytes]] = []
+    with log.open("ab") as stream:
+        try:
+            for command in (at_head, elsewhere):
+                started.append(_start(command, stream.fileno(), fingerprint))
+            yield address
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                process.wait()
 
 
 def _start(command: list[str], output: int, fingerprint: str) -> "subprocess.Popen[bytes]":
@@ -69,6 +75,16 @@ def _start(command: list[str], output: int, fingerprint: str) -> "subprocess.Pop
         stderr=output,
         env=os.environ | {MARK: fingerprint},
     )
+
+
+def _own_address() -> str:
+    """Return this node's address as others see it; its name often stands for the loopback in /etc/hosts."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it asks which interface leads out (RFC 5737: no one's)
+        except OSError:
+            return socket.gethostbyname(socket.gethostname())
+        return str(probe.getsockname()[0])
 
 
 def _free_port() -> int:

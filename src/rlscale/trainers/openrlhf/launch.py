@@ -37,13 +37,15 @@ def main() -> None:
 
     passed_on = {name: os.environ.get(name, value) for name, value in PASSED_ON.items()}
     passed_on[EXTENSIONS] = os.environ[EXTENSIONS]
+    address = settings["ray"]["address"]
+    own = {"include_dashboard": False, "_temp_dir": settings["ray"]["folder"]} if address == LOCAL else {}
     ray.init(
-        address=settings["ray_address"],
+        address=address,
         runtime_env={
             "env_vars": passed_on | {SETTINGS: str(settings_path)},
             "worker_process_setup_hook": "rlscale.trainers.openrlhf.worker.forbid_remote_code",
         },
-        **({"include_dashboard": False} if settings["ray_address"] == LOCAL else {}),
+        **own,
     )
     _wait_for_gpus(settings["gpus"])
     openrlhf.utils.get_strategy = partial(PlannedStrategy, settings["budgets"])

@@ -79,10 +79,10 @@ class _Run:
         limits = self._write_prompts()
         folder = self.attempts / f"{len(self._past()):03d}"
         folder.mkdir(parents=True, exist_ok=True)
-        with ray_cluster(self.placement.nodes, folder / "ray.txt", job.fingerprint) as address:
-            self._run_attempt(folder, first_step, limits, address)
+        with ray_cluster(self.placement.nodes, folder / "ray.txt", job.fingerprint) as ray:
+            self._run_attempt(folder, first_step, limits, ray)
 
-    def _run_attempt(self, folder: Path, first_step: int, limits: Limits, ray_address: str) -> None:
+    def _run_attempt(self, folder: Path, first_step: int, limits: Limits, ray: dict[str, str]) -> None:
         job = self.job
         settings = {
             FIRST_STEP: first_step,
@@ -92,7 +92,7 @@ class _Run:
             "reward_accuracy": job.identity["reward_accuracy"],
             "seed": derived_seed("attempt", job.identity["seed"], first_step),
             "ends": end_texts(job.base),
-            "ray_address": ray_address,
+            "ray": ray,
             "gpus": self.placement.gpus,
         }
         write_json(folder / "settings.json", settings)
