@@ -87,24 +87,25 @@ class Price:
         return Gpus(placement.nodes, placement.gpus_per_node, hours, count * one, kept * one)
 
     @cached_property
-    def placed(self) -> list[Gpus]:
-        """What each run occupies, of those whose GPUs the ladder states."""
-        return [gpus for run in self.grid.runs.values() if (gpus := self.gpus(run)) is not None]
+    def placed(self) -> dict[str, Gpus]:
+        """What each run occupies, by its id, of those whose GPUs the ladder states."""
+        found = {run_id: self.gpus(run) for run_id, run in self.grid.runs.items()}
+        return {run_id: gpus for run_id, gpus in found.items() if gpus is not None}
 
     @property
     def total_gpu_hours(self) -> float:
         """GPU-hours of all runs whose GPUs are stated."""
-        return sum(gpus.hours for gpus in self.placed)
+        return sum(gpus.hours for gpus in self.placed.values())
 
     @property
     def total_checkpoint_gib(self) -> float:
         """GiB of checkpoints of these runs."""
-        return sum(gpus.checkpoint_gib for gpus in self.placed)
+        return sum(gpus.checkpoint_gib for gpus in self.placed.values())
 
     @property
     def total_kept_gib(self) -> float:
         """GiB of these that stay once all is evaluated."""
-        return sum(gpus.kept_gib for gpus in self.placed)
+        return sum(gpus.kept_gib for gpus in self.placed.values())
 
     @property
     def total_flops(self) -> float:
@@ -118,7 +119,7 @@ class Price:
 
     def gpu_table(self) -> str:
         """Return nodes, GPUs, hours and disk by size, as text; runs whose GPUs are not stated are left out."""
-        placed = [(run, gpus) for run in self.grid.runs.values() if (gpus := self.gpus(run)) is not None]
+        placed = [(self.grid.runs[run_id], gpus) for run_id, gpus in self.placed.items()]
         runs = pd.DataFrame(
             {
                 "size": [run.model for run, _ in placed],

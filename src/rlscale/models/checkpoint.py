@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from rlscale.errors import UserError
-from rlscale.files import atomic_folder
+from rlscale.files import atomic_folder, read_json
 from rlscale.models.qwen2 import NORM_EPSILON, ROPE_THETA, Architecture, Qwen2
 from rlscale.provenance import IDENTITY
 from rlscale.tasks.vocabulary import EOS, PAD
@@ -63,15 +63,7 @@ def load_checkpoint(path: Path) -> Qwen2:
         UserError: the directory is not a complete checkpoint of a Qwen2 model.
     """
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        shape = Architecture(
-            width=config["hidden_size"],
-            layers=config["num_hidden_layers"],
-            heads=config["num_attention_heads"],
-            kv_heads=config["num_key_value_heads"],
-            ffn=config["intermediate_size"],
-            vocabulary=config["vocab_size"],
-        )
+        shape = read_architecture(path)
         weights = load((path / WEIGHTS).read_bytes())
         model = Qwen2(shape)
         state = _from_hugging_face(weights, shape)
@@ -80,6 +72,23 @@ def load_checkpoint(path: Path) -> Qwen2:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{path}: not a readable Qwen2 checkpoint ({error})") from error
     return model
+
+
+def read_architecture(path: Path) -> Architecture:
+    """Return the shape that a checkpoint's ``config.json`` states.
+
+    Raises:
+        OSError, ValueError, KeyError: the file is not there, no JSON, or lacks a size.
+    """
+    config = read_json(path / "config.json")
+    return Architecture(
+        width=config["hidden_size"],
+        layers=config["num_hidden_layers"],
+        heads=config["num_attention_heads"],
+        kv_heads=config["num_key_value_heads"],
+        ffn=config["intermediate_size"],
+        vocabulary=config["vocab_size"],
+    )
 
 
 def read_tokenizer(path: Path) -> str:

@@ -8,14 +8,12 @@ model: these are NaN.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rlscale.files import read_json
 from rlscale.ledger import ForwardCost, planned_flops
-from rlscale.placement import Decoder
+from rlscale.models.checkpoint import read_architecture
 from rlscale.trainers import TrainingJob
 from rlscale.trainers.openrlhf.events import Events, Scalars, samples_by_place
 from rlscale.trainers.order import order_seed, unique_so_far
@@ -36,7 +34,8 @@ def steps_table(job: TrainingJob, attempts: Sequence[PastAttempt]) -> pd.DataFra
         RuntimeError: a step is missing, or its rewarded samples are not the planned ones.
     """
     last, prompts = job.budgets[-1], job.identity["training"]["prompts_per_step"]
-    cost = _forward_cost(job.base)
+    shape = read_architecture(job.base)
+    cost = ForwardCost(shape.params, shape.width, shape.layers, shape.vocabulary)
     rows: dict[int, dict[str, float]] = {}
     for attempt in attempts:  # a later one replaces the steps that it made again
         rows = {step: row for step, row in rows.items() if step < attempt.first_step}
@@ -103,15 +102,3 @@ def _check_samples(run_id: str, step: int, rewarded: Sequence[int], trained_on: 
     if wrong or trained_on != len(rewarded) * size:
         seen = f"{len(rewarded) - len(wrong)} of {len(rewarded)} planned samples have {size} rewards each"
         raise RuntimeError(f"{run_id}: step {step} is not as planned: {seen}, and it trained on {trained_on:.0f}")
-
-
-def _forward_cost(checkpoint: Path) -> ForwardCost:
-    config: dict[str, Any] = read_json(checkpoint / "config.json")
-    decoder = Decoder(
-        width=config["hidden_size"],
-        layers=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        kv_heads=config["num_key_value_heads"],
-        ffn=config["intermediate_size"],
-    )
-    return ForwardCost(decoder.non_embedding_params, decoder.width, decoder.layers, config["vocab_size"])
