@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -152,7 +153,9 @@ def test_only_whole_weights_become_a_checkpoint(tmp_path: Path) -> None:
 def job(folder: Path, **changes: Any) -> TrainingJob:
     values = {"task": {"kind": "skills"}, "unique_problems": None, "group_size": 4, "reward_accuracy": 1.0, "seed": 0}
     training = {"training": TRAINING | changes.pop("training", {})}
-    return training_job(folder, (2, 5), identity=values | training, placement=PLACEMENT, **changes)
+    # Processes are ended by fingerprint: tests that run side by side must not share one.
+    own = {"fingerprint": uuid4().hex, "placement": PLACEMENT}
+    return training_job(folder, (2, 5), identity=values | training, **own, **changes)
 
 
 @pytest.fixture
