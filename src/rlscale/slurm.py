@@ -1,0 +1,98 @@
+"""Slurm, as far as the workflow asks it: which jobs of this working directory live.
+
+Snakemake's executor plugin submits every job from the working directory, with a comment that names its rule and
+wildcards (`rule_train_wildcards_STUDY_RUN`). By these two a job is known without Snakemake, and after its death.
+"""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlscale.errors import UserError
+
+SECONDS_TO_ANSWER = 30.0
+
+_FIELDS = {"job_id": "%i", "state": "%T", "comment": "%k", "nodes": "%N", "reason": "%r", "folder": "%Z"}
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """A job that waits or runs.
+
+    Attributes:
+        job_id: Slurm's number; ``12_3`` for a task of an array.
+        state: Slurm's word: PENDING, RUNNING, COMPLETING ...
+        comment: what the executor plugin wrote: rule and wildcards.
+        nodes: where it runs; empty while it waits.
+        reason: why it waits.
+    """
+
+    job_id: str
+    state: str
+    comment: str
+    nodes: str
+    reason: str
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not started."""
+        return self.state in {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
+
+    @property
+    def name(self) -> str:
+        """Its rule and wildcards, for people."""
+        return self.comment.removeprefix("rule_").replace("_wildcards_", " ")
+
+
+def comment_of(rule: str, *wildcards: str) -> str:
+    """Return the comment that the executor plugin gives a job of this rule and these wildcards."""
+    return f"rule_{rule}_wildcards_{'_'.join(wildcards)}"
+
+
+def has_slurm() -> bool:
+    """Return whether Slurm's commands are installed here."""
+    return shutil.which("squeue") is not None
+
+
+def live_jobs(folder: Path | None = None) -> list[SlurmJob]:
+    """Return this user's jobs that Snakemake submitted from ``folder`` and that wait or run, in the order of their ids.
+
+    Args:
+        folder: the working directory; None for the current one.
+
+    Raises:
+        UserError: Slurm is installed, but does not answer.
+    """
+    if not has_slurm():
+        return []
+    place = str((folder or Path.cwd()).resolve())
+    command = ["squeue", "--me", "--noheader", "--array", "--sort=i", "--format", "\t".join(_FIELDS.values())]
+    jobs = []
+    for line in _ask(command).splitlines():
+        values = dict(zip(_FIELDS, line.split("\t"), strict=True))
+        is_own = str(Path(values.pop("folder")).resolve()) == place
+        if is_own and values["comment"].startswith(("rule_", "group_")) and values["job_id"] != _this_job():
+            jobs.append(SlurmJob(**values))
+    return jobs
+
+
+def _this_job() -> str | None:
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def _ask(command: list[str]) -> str:
+    """Return what a command of Slurm says.
+
+    Raises:
+        UserError: it failed, or did not answer in time.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_ANSWER, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise UserError(f"Slurm does not answer: {command[0]} said nothing for {SECONDS_TO_ANSWER:.0f} s") from None
+    if done.returncode:
+        said = (done.stderr.strip() or "nothing").splitlines()[-1]
+        raise UserError(f"Slurm does not answer: {command[0]} failed with {done.returncode}: {said}")
+    return done.stdout
