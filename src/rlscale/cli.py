@@ -5,13 +5,12 @@ on stderr and exit code 2; anything else that escapes is a bug and keeps its tra
 """
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rlscale import cli_grade, cli_law, cli_lint, stages
+from rlscale import cli_grade, cli_law, cli_lint, cli_status, stages
 from rlscale.cli_output import Json, Study, emit, print_json
 from rlscale.errors import UserError
 
@@ -73,25 +72,16 @@ def cells(study: Study, as_json: Json = False) -> None:
         show_cells(path.stem, price)
 
 
-for _command in (cli_law.fit, cli_law.forecast, cli_law.compare, cli_law.findings, cli_grade.grade, cli_lint.lint):
+for _command in (
+    cli_status.status,
+    cli_law.fit,
+    cli_law.forecast,
+    cli_law.compare,
+    cli_law.findings,
+    cli_grade.grade,
+    cli_lint.lint,
+):
     app.command()(_command)
-
-
-@app.command()
-def status(study: Study, as_json: Json = False) -> None:
-    """Show which planned checkpoints and scores of a study are there."""
-    from rlscale.cli_tables import show_status
-    from rlscale.config import find_study, load_grid
-    from rlscale.status import study_status
-
-    path = find_study(study)
-    runs = study_status(path.stem, load_grid(path)[2])
-    if as_json:
-        planned = sum(len(run.checkpoints) for run in runs)
-        there = {kind: sum(sum(getattr(run, kind).values()) for run in runs) for kind in ("checkpoints", "scores")}
-        print_json({"study": path.stem, "planned": planned, **there, "runs": [asdict(run) for run in runs]})
-    else:
-        show_status(path.stem, runs)
 
 
 @app.command()

@@ -8,7 +8,6 @@ from rlscale.cli_law_tables import new_console, number, parameters, show_fit
 
 if TYPE_CHECKING:
     from rlscale.price import Gpus, Price
-    from rlscale.status import RunStatus
     from rlscale.summary import Summary
 
 
@@ -48,21 +47,6 @@ def _placed(gpus: "Gpus | None") -> tuple[str, ...]:
 
 def _brief(value: float) -> str:
     return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
-
-
-def show_status(study: str, runs: "list[RunStatus]") -> None:
-    """Print one line a run: a mark for each planned checkpoint, and the counts."""
-    table = Table("run", "checkpoints", "done", "scored", "", title=f"study {study}")
-    for run in runs:
-        marks = "".join("✔" if there else "✘" for there in run.checkpoints.values())
-        done, scored = (f"{sum(kind.values())}/{len(kind)}" for kind in (run.checkpoints, run.scores))
-        table.add_row(run.run_id, marks, done, scored, "changed: will be trained anew" if run.changed else "")
-    console = new_console()
-    console.print(table)
-    planned = sum(len(run.checkpoints) for run in runs)
-    checkpoints = sum(sum(run.checkpoints.values()) for run in runs)
-    scores = sum(sum(run.scores.values()) for run in runs)
-    console.print(f"{checkpoints} of {planned} checkpoints, {scores} of {planned} scores")
 
 
 def show_summary(study: str, summary: "Summary") -> None:

@@ -54,7 +54,7 @@ class StudyPaths:
 
     def checkpoint(self, run_id: str, step: int) -> Path:
         """Weights at a planned budget, a Hugging Face directory."""
-        return self.checkpoints(run_id) / f"step-{step:06d}"
+        return self.checkpoints(run_id) / checkpoint_name(step)
 
     def resume(self, run_id: str, fingerprint: str) -> Path:
         """Trainer state; keyed by the fingerprint, so that a changed run never continues from another's."""
@@ -141,6 +141,11 @@ class StudyPaths:
     def lock(self, stage: str, name: str) -> Path:
         """Lock that one job at a time holds; never removed, since whoever waits for it has opened this very file."""
         return self.root / "locks" / stage / f"{name}.lock"
+
+
+def checkpoint_name(step: int) -> str:
+    """Return the name of the checkpoint of a step."""
+    return f"step-{step:06d}"
 
 
 def record_of(artefact: Path) -> Path:
