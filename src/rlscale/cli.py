@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from rlscale import cli_grade, cli_law, cli_lint, stages
+from rlscale import cli_grade, cli_jobs, cli_law, cli_lint, stages
 from rlscale.cli_output import Json, Study, emit, print_json
 from rlscale.errors import UserError
 
@@ -73,7 +73,10 @@ def cells(study: Study, as_json: Json = False) -> None:
         show_cells(path.stem, price)
 
 
-for _command in (cli_law.fit, cli_law.forecast, cli_law.compare, cli_law.findings, cli_grade.grade, cli_lint.lint):
+for _command in (
+    *(cli_law.fit, cli_law.forecast, cli_law.compare, cli_law.findings),
+    *(cli_grade.grade, cli_lint.lint, cli_jobs.jobs),
+):
     app.command()(_command)
 
 

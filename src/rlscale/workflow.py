@@ -7,6 +7,7 @@ jobs that depend on it.
 
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
@@ -24,12 +25,13 @@ from rlscale.needs import RESOURCES, Needs, Resource, evaluation_needs, training
 from rlscale.paths import LADDERS, StudyPaths, record_of
 from rlscale.price import Price, grid_price
 from rlscale.provenance import STAGE_VERSION
+from rlscale.slurm import refuse_live_jobs, status_command
 from rlscale.study import PublishedStudy, TrainedStudy
 
 DEFAULT_STUDY = "mini"
 FACTORS = ("group_size", "reward_accuracy", "skill_share", "variant")
 
-__all__ = ["STAGE_VERSION", "OpenStudy", "Studies", "cancel_timers"]
+__all__ = ["STAGE_VERSION", "OpenStudy", "Studies", "cancel_timers", "check_cluster"]
 
 
 def cancel_timers() -> None:
@@ -37,6 +39,21 @@ def cancel_timers() -> None:
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.cancel()
+
+
+def check_cluster(settings: Any) -> None:
+    """Check, before the first job starts, that no earlier job of this folder lives; choose how jobs are followed.
+
+    Args:
+        settings: those of the executor; None where jobs run on this machine.
+
+    Raises:
+        UserError: jobs live, or Slurm cannot tell how a job ended, or it does not answer.
+    """
+    refuse_live_jobs()
+    if hasattr(settings, "status_command"):
+        settings.status_command = status_command(settings.init_seconds_before_status_checks)
+        print(f"Slurm jobs are followed with {settings.status_command}.", file=sys.stderr)  # noqa: T201
 
 
 class Studies:
