@@ -81,6 +81,20 @@ def live_jobs(folder: Path | None = None) -> list[SlurmJob]:
     return jobs
 
 
+def allocated_nodes() -> int:
+    """Return the nodes of the allocation that this process runs in, 0 where it runs in none.
+
+    The executor plugin takes most of Slurm's variables out of a job's environment, but leaves its number.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    job = _this_job()
+    if job is None or not has_slurm():
+        return 0
+    return int(_ask(["squeue", "--noheader", "--jobs", job, "--format", "%D"]))
+
+
 def refuse_live_jobs() -> None:
     """Refuse to start while jobs of an earlier Snakemake live here: theirs and ours would write the same files.
 
