@@ -21,19 +21,22 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A job that was done: its table, and the progress that it reported."""
+    """A job that was done: its table, the progress that it reported, and the steps that it said it went on from."""
 
     trainer: Trainer
     job: TrainingJob
     table: pd.DataFrame
     reported: list[Progress]
+    resumed: list[int]
 
 
 def trained(trainer: Trainer, make_job: Callable[[Callable[[Progress], None]], TrainingJob]) -> Trained:
     """Do a job, given what makes it of the function that it reports to."""
     reported: list[Progress] = []
-    job = make_job(reported.append)
-    return Trained(trainer, job, trainer.train(job), reported)
+    resumed: list[int] = []
+    job = replace(make_job(reported.append), resumed=resumed.append)
+    table = trainer.train(job)
+    return Trained(trainer, replace(job, resumed=lambda _step: None), table, reported, resumed)
 
 
 class TrainerProtocol:
@@ -93,6 +96,9 @@ class TrainerProtocol:
         assert steps == sorted(set(steps))
         assert steps[-1] == done.job.budgets[-1]
         assert {progress.last_step for progress in done.reported} == {done.job.budgets[-1]}
+
+    def test_it_says_where_it_begins(self, done: Trained) -> None:
+        assert done.resumed == [0]
 
     def test_a_job_that_is_done_is_not_done_again(self, done: Trained) -> None:
         reported: list[Progress] = []

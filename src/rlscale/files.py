@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write; on success it takes the place of ``path``."""
+def atomic_file(path: Path, *, flush: bool = True) -> Iterator[Path]:
+    """Yield a temporary path to write; on success it takes the place of ``path``.
+
+    Args:
+        path: the file's place.
+        flush: wait until it is on the disk; else a lost machine may leave it empty, and only a reader is safe.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        _flush(temporary)
+        if flush:
+            _flush(temporary)
         temporary.replace(path)
-        _flush(path.parent)
+        if flush:
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -86,6 +93,26 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> Any:
     """Return the value of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file that may be missing or half written; empty where there is no whole one."""
+    try:
+        value = read_json(path)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line of UTF-8 and flush it to the disk; half a line that a lost machine left before it stays apart."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as stream:
+        stream.seek(max(0, stream.tell() - 1))
+        begin = "" if stream.read() in {b"", b"\n"} else "\n"
+        stream.write(f"{begin}{line}\n".encode())
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def write_if_changed(path: Path, text: str) -> bool:

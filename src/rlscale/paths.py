@@ -138,6 +138,10 @@ class StudyPaths:
         """Log of one job."""
         return self.root / "logs" / stage / f"{name}.log"
 
+    def lock(self, stage: str, name: str) -> Path:
+        """Lock that one job at a time holds; never removed, since whoever waits for it has opened this very file."""
+        return self.root / "locks" / stage / f"{name}.lock"
+
 
 def record_of(artefact: Path) -> Path:
     """Return the path of the record that stands beside an artefact."""

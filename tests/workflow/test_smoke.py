@@ -74,7 +74,7 @@ def test_every_artefact_has_a_record_that_names_existing_inputs(finished: Clone)
         inputs = {key: value for name, value in record["inputs"].items() for key, value in _flat(name, value).items()}
         assert inputs
         assert {name: _sha256(finished / name) for name in inputs} == inputs
-    not_artefacts = {"specs", "logs", "resume", "rollout-shards"}
+    not_artefacts = {"specs", "logs", "locks", "resume", "rollout-shards"}
     made = {
         str(path.relative_to(finished.folder))
         for path in root.rglob("*")

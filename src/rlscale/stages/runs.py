@@ -4,14 +4,18 @@ Where files lie follows from the study's name (`rlscale.paths`), and what a job 
 the workflow wrote as its inputs. Heavy modules are imported by the jobs that need them.
 """
 
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlscale.attempts import OpenAttempt, new_attempt
 from rlscale.errors import UserError
 from rlscale.files import read_json, remove_others, write_table
 from rlscale.job import Ticker, logged_job
 from rlscale.paths import StudyPaths, record_of
 from rlscale.provenance import write_record
+from rlscale.writers import only_writer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,55 +88,70 @@ def _built_base(base_id: str, spec: dict[str, Any], output: Path) -> dict[str, o
 
 
 def train(study: str, run_id: str) -> None:
-    """Train a run to its last budget, from where it stands; a checkpoint at each budget."""
+    """Train a run to its last budget, from where it stands; a checkpoint at each budget.
+
+    Raises:
+        UserError: another process trains it.
+    """
+    paths = StudyPaths(study)
+    job = f"train {run_id}"
+    with logged_job(job, paths.log("train", run_id)) as started, only_writer(paths.lock("train", run_id), job):
+        cell = read_json(paths.cell(run_id))
+        with new_attempt(paths.resume(run_id, cell["fingerprint"])) as attempt:
+            _train(paths, cell, attempt, started)
+
+
+def _train(paths: StudyPaths, cell: dict[str, Any], attempt: OpenAttempt, started: datetime) -> None:
     import pandas as pd
 
     from rlscale.provenance import checkpoint_fingerprint
     from rlscale.trainers import Progress, TrainingJob, trainer_named
 
-    paths = StudyPaths(study)
-    cell_path, output = paths.cell(run_id), paths.steps(run_id)
-    with logged_job(f"train {run_id}", paths.log("train", run_id)) as started:
-        cell = read_json(cell_path)
-        identity, fingerprint = cell["identity"], cell["fingerprint"]
-        base_path, pool_path = paths.base(cell["base"]), paths.pool(cell["pool"])
-        tick = Ticker(run_id)
+    run_id, identity, fingerprint = cell["run"], cell["identity"], cell["fingerprint"]
+    base_path, pool_path, output = paths.base(cell["base"]), paths.pool(cell["pool"]), paths.steps(run_id)
+    tick = Ticker(run_id)
 
-        def report(progress: Progress) -> None:
-            done = f"step {progress.step} of {progress.last_step}"
-            tick(f"{done}, reward {progress.reward_mean:.3f}, {progress.seconds_left:.0f} s left")
+    def report(progress: Progress) -> None:
+        attempt.report(**asdict(progress))
+        done = f"step {progress.step} of {progress.last_step}"
+        tick(f"{done}, reward {progress.reward_mean:.3f}, {progress.seconds_left:.0f} s left")
 
-        job = TrainingJob(
-            run_id=run_id,
-            fingerprint=fingerprint,
-            budgets=tuple(cell["budgets"]),
-            identity=identity,
-            base=base_path,
-            problems=_kept(pd.read_parquet(pool_path), identity),
-            checkpoint=lambda step: paths.checkpoint(run_id, step),
-            resume=paths.resume(run_id, fingerprint),
-            report=report,
-            placement=_placement(paths, identity["model"]["name"]),
-        )
-        steps = trainer_named(identity["trainer"]).train(job)
-        write_table(steps, output)
-        planned = [paths.checkpoint(run_id, step) for step in cell["budgets"]]
-        # Checkpoints of this fingerprint stay, planned now or not: a later budget may want them again.
-        own = [path for path in paths.checkpoints(run_id).glob("step-*") if checkpoint_fingerprint(path) == fingerprint]
-        remove_others(paths.checkpoints(run_id), own)
-        remove_others(paths.resume(run_id, fingerprint).parent, [paths.resume(run_id, fingerprint)])
-        write_record(
-            output,
-            stage="train",
-            inputs=[cell_path, base_path, pool_path],
-            outputs=planned,
-            started=started,
-            facts={"run": run_id, "fingerprint": fingerprint, "seed": identity["seed"]},
-        )
+    job = TrainingJob(
+        run_id=run_id,
+        fingerprint=fingerprint,
+        budgets=tuple(cell["budgets"]),
+        identity=identity,
+        base=base_path,
+        problems=_kept(pd.read_parquet(pool_path), identity),
+        checkpoint=lambda step: paths.checkpoint(run_id, step),
+        resume=paths.resume(run_id, fingerprint),
+        report=report,
+        placement=_placement(paths, identity["model"]["name"]),
+        resumed=attempt.resumed,
+    )
+    steps = trainer_named(identity["trainer"]).train(job)
+    write_table(steps, output)
+    planned = [paths.checkpoint(run_id, step) for step in cell["budgets"]]
+    # Checkpoints of this fingerprint stay, planned now or not: a later budget may want them again.
+    own = [path for path in paths.checkpoints(run_id).glob("step-*") if checkpoint_fingerprint(path) == fingerprint]
+    remove_others(paths.checkpoints(run_id), own)
+    remove_others(paths.resume(run_id, fingerprint).parent, [paths.resume(run_id, fingerprint)])
+    write_record(
+        output,
+        stage="train",
+        inputs=[paths.cell(run_id), base_path, pool_path],
+        outputs=planned,
+        started=started,
+        facts={"run": run_id, "fingerprint": fingerprint, "seed": identity["seed"]},
+    )
 
 
 def evaluate(study: str, run_id: str) -> None:
-    """Answer every suite with every checkpoint of a run; checkpoints that were answered before are not asked again."""
+    """Answer every suite with every checkpoint of a run; checkpoints that were answered before are not asked again.
+
+    Raises:
+        UserError: another process evaluates it, or a checkpoint that must be asked was dropped.
+    """
     import pandas as pd
 
     from rlscale.canonical import digest
@@ -141,7 +160,8 @@ def evaluate(study: str, run_id: str) -> None:
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "evaluation"), paths.rollouts(run_id)
-    with logged_job(f"evaluate {run_id}", paths.log("evaluate", run_id)) as started:
+    job = f"evaluate {run_id}"
+    with logged_job(job, paths.log("evaluate", run_id)) as started, only_writer(paths.lock("evaluate", run_id), job):
         cell, spec = read_json(paths.cell(run_id)), read_json(spec_path)
         identity = cell["identity"]
         evaluator = evaluator_named(spec["evaluator"], _placement(paths, identity["model"]["name"]))
@@ -176,7 +196,11 @@ def evaluate(study: str, run_id: str) -> None:
 
 
 def grade(study: str, run_id: str) -> None:
-    """Grade a run's rollouts into scores with standard errors over problems."""
+    """Grade a run's rollouts into scores with standard errors over problems.
+
+    Raises:
+        UserError: another process grades them.
+    """
     import pandas as pd
 
     from rlscale.curves import problem_table, score_table
@@ -185,7 +209,8 @@ def grade(study: str, run_id: str) -> None:
 
     paths = StudyPaths(study)
     source, output = paths.rollouts(run_id), paths.scores(run_id)
-    with logged_job(f"grade {run_id}", paths.log("grade", run_id)) as started:
+    job = f"grade {run_id}"
+    with logged_job(job, paths.log("grade", run_id)) as started, only_writer(paths.lock("grade", run_id), job):
         rollouts = pd.read_parquet(source)
         rollouts["reward"] = rollouts["probability"].astype("float64")
         problems = pd.read_parquet(paths.suites, columns=["suite", "answer"])

@@ -25,6 +25,10 @@ class Progress:
     seconds_left: float
 
 
+def _unheard(_step: int) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True)
 class TrainingJob:
     """What a trainer is given.
@@ -40,6 +44,7 @@ class TrainingJob:
         resume: folder of the trainer's state; outlives a killed job.
         report: called after each step.
         placement: the GPUs, for trainers that use them.
+        resumed: called before the first step with the step that training goes on from, 0 for the beginning.
     """
 
     run_id: str
@@ -52,6 +57,7 @@ class TrainingJob:
     resume: Path
     report: Callable[[Progress], None]
     placement: Placement | None = None
+    resumed: Callable[[int], None] = _unheard
 
 
 class Trainer(Protocol):

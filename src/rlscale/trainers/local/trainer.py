@@ -88,6 +88,7 @@ class _Run:
 
     def train(self) -> pd.DataFrame:
         first = self._resume() + 1
+        self.job.resumed(first - 1)
         last = self.job.budgets[-1]
         started = saved = time.monotonic()
         for step in range(first, last + 1):

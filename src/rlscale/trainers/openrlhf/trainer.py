@@ -65,6 +65,7 @@ class _Run:
             RunningProcess.end_leftovers(self.job.fingerprint)
             self.states.drop_weights()
             step = self.states.rewind(before=missing[0])
+            self.job.resumed(step)
             for budget in self.job.budgets:
                 if budget > step:  # sampled anew: a checkpoint of the old attempt would not belong to the new steps
                     remove_folder(self.job.checkpoint(budget))
