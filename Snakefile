@@ -14,7 +14,7 @@ from snakemake.utils import min_version
 
 from rlscale import forkserver
 from rlscale.errors import UserError
-from rlscale.workflow import STAGE_VERSION, Studies, cancel_timers
+from rlscale.workflow import STAGE_VERSION, Studies, cancel_timers, check_cluster
 
 min_version("9.27")
 
@@ -59,7 +59,19 @@ if gpus := studies.planned_gpus(sys.argv[1:]):
     print(gpus, file=sys.stderr)
 
 
+# Moments of work: beside a cluster, they are done where Snakemake runs.
+localrules:
+    pool,
+    suites,
+    curves,
+    findings,
+
+
 onstart:
+    try:
+        check_cluster(workflow.executor_settings)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
     if workflow.local_exec:  # jobs of this machine need not import torch one by one
         os.environ[forkserver.ADDRESS] = forkserver.address(
             workflow.snakemake_tmp_dir

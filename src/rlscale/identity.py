@@ -122,7 +122,7 @@ def model_values(ladder: Ladder, model: str) -> dict[str, object]:
     shape = ladder.models[model]
     if isinstance(shape, HubModel):
         return {"name": model, "params": shape.params, "non_embedding_params": shape.non_embedding_params}
-    return {"name": model, "params": shape.non_embedding_params, **shape.model_dump(mode="json")}
+    return {"name": model, "params": shape.non_embedding_params, **shape.model_dump(mode="json", exclude={"placement"})}
 
 
 def run_identity(study: TrainedStudy, ladder: Ladder, point: Coordinates) -> dict[str, object]:

@@ -39,7 +39,11 @@ def scaled_learning_rate(rate: float, exponent: float, width: int, reference_wid
 
 
 class BuiltModel(Decoder):
-    """The shape of one Qwen2-architecture decoder with tied embeddings."""
+    """The shape of one Qwen2-architecture decoder with tied embeddings, and where it is trained."""
+
+    placement: Placement | None = Field(
+        None, description="What its training asks a cluster for; trainer openrlhf and evaluator vllm need one."
+    )
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -89,7 +93,6 @@ class BuiltLadder(Model):
         "and always there: by the name that a grid's axis `supervision` gives, one share for every size, or one by "
         "size. The learning rate decays over the steps that are left.",
     )
-    placement: Placement | None = Field(None, description="For trainer openrlhf and evaluator vllm: where runs train.")
 
     @model_validator(mode="after")
     def _sizes_differ(self) -> Self:
@@ -102,9 +105,8 @@ class BuiltLadder(Model):
         return self
 
     def placement_of(self, model: str) -> Placement | None:
-        """Return where a size trains: all sizes in one way."""
-        del model
-        return self.placement
+        """Return where a size trains; None where the ladder does not say."""
+        return self.models[model].placement
 
     def supervised_share(self, supervision: str, model: str) -> float | None:
         """Return the share of the supervised steps that a base model gets; None where the ladder states none."""

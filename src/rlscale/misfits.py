@@ -26,9 +26,11 @@ def misfits(study: TrainedStudy, ladder: Ladder) -> Iterator[Problem]:
             yield from _placement_misfits(study, ladder)
     else:
         yield from _supervision_misfits(study, ladder)
+        homeless = [name for name in _models_used(study, ladder) if ladder.models[name].placement is None]
         for name, adapter in (("trainer", study.trainer), ("evaluator", study.evaluator)):
-            if adapter != "local" and ladder.placement is None:
-                yield Problem((name,), f"is {adapter}, which needs a placement; the ladder {study.ladder} states none")
+            if adapter != "local" and homeless:
+                said = f"the ladder {study.ladder} states none for {', '.join(homeless)}"
+                yield Problem((name,), f"is {adapter}, which needs a placement; {said}")
 
 
 def _model_references(study: TrainedStudy) -> Iterator[tuple[Place, str]]:
@@ -40,6 +42,12 @@ def _model_references(study: TrainedStudy) -> Iterator[tuple[Place, str]]:
     for index, exclusion in enumerate(study.exclude):
         if exclusion.where.model is not None:
             yield ("exclude", index, "where", "model"), exclusion.where.model
+
+
+def _models_used(study: TrainedStudy, ladder: Ladder) -> list[str]:
+    """Return the ladder's models that the grid names, each once."""
+    named = (name for axes in study.grid.values() for name in (axes.models or ladder.models))
+    return [name for name in dict.fromkeys(named) if name in ladder.models]
 
 
 def _hub_misfits(study: TrainedStudy) -> Iterator[Problem]:
@@ -55,8 +63,7 @@ def _hub_misfits(study: TrainedStudy) -> Iterator[Problem]:
 
 def _placement_misfits(study: TrainedStudy, ladder: HubLadder) -> Iterator[Problem]:
     """Yield each model of the study whose GPUs, where they are stated, cannot hold it or share its rollouts evenly."""
-    named = [name for axes in study.grid.values() for name in (axes.models or ladder.models) if name in ladder.models]
-    for name in dict.fromkeys(named):
+    for name in _models_used(study, ladder):
         model, training = ladder.models[name], study.resolved_training(name)
         place = ("ladder",)
         if ladder.gpu is None or model.shape is None or model.placement is None:

@@ -16,6 +16,10 @@ ENGINE_OVERHEAD_GIB = 3.0
 """What an engine of vLLM needs beside weights and cache: CUDA graphs, activations of the prefill, NCCL buffers."""
 
 
+PROCESS_GIB = 16.0
+"""Host memory of the processes of one GPU: trainer, engine, Ray, pinned buffers."""
+
+
 class Decoder(Model):
     """The layers of a Qwen2-architecture decoder."""
 
@@ -61,6 +65,9 @@ class Placement(Model):
     engine_memory: Share = Field(0.6, description="Share of a GPU's memory that an engine of vLLM may take.")
     device: Literal["cuda", "cpu"] = Field("cuda", description="cpu: no GPU, for trying the path out.")
     stall_minutes: float = Field(60.0, gt=0.0, description="A run that makes no step for so long is ended.")
+    cpus_per_node: int | None = Field(None, ge=1, description="CPU cores to ask for on each node; null: 8 a GPU, or 1.")
+    memory_gib: float | None = Field(None, gt=0.0, description="Host memory to ask for on each node; null: estimated.")
+    runtime_min: int | None = Field(None, ge=1, description="Wall time to ask for [minutes]; null: estimated.")
     reason: str = Field(min_length=1, description="Why these numbers.")
 
     @model_validator(mode="after")
@@ -74,6 +81,11 @@ class Placement(Model):
     def gpus(self) -> int:
         """All GPUs of the run."""
         return self.nodes * self.gpus_per_node
+
+    @property
+    def cuda_per_node(self) -> int:
+        """GPUs to ask for on each node: none where the device is the CPU."""
+        return self.gpus_per_node if self.device == "cuda" else 0
 
 
 class Utilisation(Model):
@@ -191,3 +203,13 @@ def memory_problems(shape: Shape, placement: Placement, tokens: int, memory_gib:
     if need.cache_tokens < tokens:
         problems.append(f"an engine would hold {need.cache_tokens} tokens, and one rollout has up to {tokens}")
     return problems
+
+
+def host_memory_gib(shape: Shape, placement: Placement) -> float:
+    """Estimate what one node's own memory must hold.
+
+    For each GPU the sleeping optimiser's share (12 bytes a parameter, sharded), an engine's sleeping weights, and
+    16 GiB for processes and buffers; once a node, the bf16 weights that are mapped while they are loaded.
+    """
+    sleeping = 12 * shape.params / placement.gpus + 2 * shape.params / placement.engine_gpus
+    return placement.gpus_per_node * (sleeping / GIB + PROCESS_GIB) + 2 * shape.params / GIB

@@ -1,4 +1,4 @@
-"""Slurm, as far as the workflow asks it: which jobs of this working directory live.
+"""Slurm, as far as the workflow asks it: which jobs of this working directory live, and how it tells of their end.
 
 Snakemake's executor plugin submits every job from the working directory, with a comment that names its rule and
 wildcards (`rule_train_wildcards_STUDY_RUN`). By these two a job is known without Snakemake, and after its death.
@@ -13,6 +13,9 @@ from pathlib import Path
 from rlscale.errors import UserError
 
 SECONDS_TO_ANSWER = 30.0
+JOBS_SHOWN = 20
+CHECKS_WITHIN_MEMORY = 3
+"""Checks that must fit into the time for which Slurm remembers a finished job: the executor plugin's own rule."""
 
 _FIELDS = {"job_id": "%i", "state": "%T", "comment": "%k", "nodes": "%N", "reason": "%r", "folder": "%Z"}
 
@@ -73,9 +76,79 @@ def live_jobs(folder: Path | None = None) -> list[SlurmJob]:
     for line in _ask(command).splitlines():
         values = dict(zip(_FIELDS, line.split("\t"), strict=True))
         is_own = str(Path(values.pop("folder")).resolve()) == place
-        if is_own and values["comment"].startswith(("rule_", "group_")) and values["job_id"] != _this_job():
+        if is_own and values["comment"].startswith("rule_") and values["job_id"] != _this_job():
             jobs.append(SlurmJob(**values))
     return jobs
+
+
+def allocated_nodes() -> int:
+    """Return the nodes of the allocation that this process runs in, 0 where it runs in none.
+
+    The executor plugin takes most of Slurm's variables out of a job's environment, but leaves its number.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    job = _this_job()
+    if job is None or not has_slurm():
+        return 0
+    return int(_ask(["squeue", "--noheader", "--jobs", job, "--format", "%D"]))
+
+
+def refuse_live_jobs() -> None:
+    """Refuse to start while jobs of an earlier Snakemake live here: theirs and ours would write the same files.
+
+    Raises:
+        UserError: some do, or Slurm does not answer.
+    """
+    jobs = live_jobs()
+    if not jobs:
+        return
+    shown = [f"  {job.job_id}  {job.state}  {job.name}" for job in jobs[:JOBS_SHOWN]]
+    if len(jobs) > JOBS_SHOWN:
+        shown.append(f"  and {len(jobs) - JOBS_SHOWN} more: rlscale jobs")
+    raise UserError(
+        "\n".join(
+            [
+                f"{len(jobs)} Slurm job(s) that an earlier Snakemake submitted from this folder still live:",
+                *shown,
+                "Wait for them (`rlscale jobs --wait`: what they finish is not made twice), or cancel them "
+                "(`rlscale jobs --cancel`: training goes on from its last state). Then start again.",
+            ]
+        )
+    )
+
+
+def cancel(jobs: list[SlurmJob]) -> None:
+    """Ask Slurm to cancel these jobs.
+
+    Raises:
+        UserError: it does not answer.
+    """
+    _ask(["scancel", *(job.job_id for job in jobs)])
+
+
+def status_command(seconds_between_checks: int) -> str:
+    """Return the command by which this cluster tells how a job ended: sacct where it keeps accounts, or squeue.
+
+    Without accounts sacct waits for ever, and squeue knows a job as long after its end as MinJobAge says.
+
+    Raises:
+        UserError: the cluster keeps no accounts, and forgets jobs too soon for checks so far apart.
+    """
+    lines = (line.partition("=") for line in _ask(["scontrol", "show", "config"]).splitlines())
+    settings = {name.strip(): value.strip() for name, _, value in lines}
+    if settings.get("AccountingStorageType", "").endswith("slurmdbd") and shutil.which("sacct"):
+        return "sacct"
+    remembered = int(settings["MinJobAge"].split()[0])
+    if remembered < CHECKS_WITHIN_MEMORY * seconds_between_checks:
+        most = remembered // CHECKS_WITHIN_MEMORY
+        raise UserError(
+            f"this cluster keeps no accounts (AccountingStorageType) and forgets a job {remembered} s after its end "
+            f"(MinJobAge), but jobs are looked at every {seconds_between_checks} s: set "
+            f"slurm-init-seconds-before-status-checks in slurm/config.yaml to {most} or less"
+        )
+    return "squeue"
 
 
 def _this_job() -> str | None:

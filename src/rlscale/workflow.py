@@ -7,10 +7,10 @@ jobs that depend on it.
 
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,17 @@ from rlscale.grid import Grid, Run
 from rlscale.identity import RUN_ATTRIBUTES, Coordinates
 from rlscale.ladder import HubLadder, Ladder
 from rlscale.model_base import FULL_SUPERVISION
+from rlscale.needs import RESOURCES, Needs, Resource, evaluation_needs, training_needs
 from rlscale.paths import LADDERS, StudyPaths, record_of
 from rlscale.price import Price, grid_price
 from rlscale.provenance import STAGE_VERSION
+from rlscale.slurm import refuse_live_jobs, status_command
 from rlscale.study import PublishedStudy, TrainedStudy
 
 DEFAULT_STUDY = "mini"
 FACTORS = ("group_size", "reward_accuracy", "skill_share", "variant")
 
-__all__ = ["STAGE_VERSION", "OpenStudy", "Studies", "cancel_timers"]
+__all__ = ["STAGE_VERSION", "OpenStudy", "Studies", "cancel_timers", "check_cluster"]
 
 
 def cancel_timers() -> None:
@@ -39,11 +41,19 @@ def cancel_timers() -> None:
             thread.cancel()
 
 
-LOCAL_MINUTES = 240
-"""Wall time to ask a cluster for where a run trains on one CPU; the longest of mini-full takes three."""
+def check_cluster(settings: Any) -> None:
+    """Check, before the first job starts, that no earlier job of this folder lives; choose how jobs are followed.
 
-LOCAL_MEGABYTES = 1024
-"""Disk to ask for where a run trains on one CPU."""
+    Args:
+        settings: those of the executor; None where jobs run on this machine.
+
+    Raises:
+        UserError: jobs live, or Slurm cannot tell how a job ended, or it does not answer.
+    """
+    refuse_live_jobs()
+    if hasattr(settings, "status_command"):
+        settings.status_command = status_command(settings.init_seconds_before_status_checks)
+        print(f"Slurm jobs are followed with {settings.status_command}.", file=sys.stderr)  # noqa: T201
 
 
 class Studies:
@@ -77,9 +87,19 @@ class Studies:
         prices = {name: self.open(name).price for name in asked}
         return "\n".join(f"{name}:\n{price.gpu_table()}" for name, price in prices.items() if price and price.placed)
 
-    def training_needs(self, resource: str) -> Callable[[Any], int]:
-        """Return the function of a job's wildcards that says how much of a resource its training occupies."""
-        return lambda wildcards: self.open(wildcards.study).training_resources(wildcards.run)[resource]
+    def resources(self, stage: str) -> dict[str, Callable[[Any, int], Resource]]:
+        """Return for each resource the function of a job's wildcards and attempt that says how much it asks for.
+
+        Args:
+            stage: train or evaluate.
+        """
+
+        def asked(name: str) -> Callable[[Any, int], Resource]:
+            return lambda wildcards, attempt: (
+                self.open(wildcards.study).needs(stage, wildcards.run).resources(attempt)[name]
+            )
+
+        return {name: asked(name) for name in RESOURCES}
 
     def targets(self, name: str) -> list[str]:
         """Return the files that make a study complete, those of its companions included.
@@ -156,21 +176,15 @@ class OpenStudy:
             return None
         return grid_price(self.study, self.ladder, self.grid)
 
-    def training_resources(self, run_id: str) -> dict[str, int]:
-        """Return what training a run occupies: nodes, gpu (all of them), runtime [min], disk_mb of checkpoints."""
-        price = self.price if isinstance(self.study, TrainedStudy) and self.study.trainer == "openrlhf" else None
-        gpus = price.gpus(self._run(run_id)) if price else None
-        if gpus is None:
-            return {"nodes": 1, "gpu": 0, "runtime": LOCAL_MINUTES, "disk_mb": LOCAL_MEGABYTES}
-        minutes, megabytes = ceil(60 * gpus.wall_hours), ceil(gpus.checkpoint_gib * 1024)
-        count = gpus.nodes * gpus.gpus_per_node
-        return {"nodes": gpus.nodes, "gpu": count, "runtime": minutes, "disk_mb": megabytes}
-
-    def evaluation_gpus(self, run_id: str) -> int:
-        """Return how many GPUs the evaluation of a run occupies: one engine's."""
-        is_placed = isinstance(self.study, TrainedStudy) and self.study.evaluator == "vllm" and self.ladder
-        placement = self.ladder.placement_of(self._run(run_id).model) if is_placed and self.ladder else None
-        return placement.engine_gpus if placement and placement.device == "cuda" else 0
+    @cache  # noqa: B019 - one instance lives as long as the process
+    def needs(self, stage: str, run_id: str) -> Needs:
+        """Return what training (`train`) or evaluation (`evaluate`) of a run asks a cluster for."""
+        run = self._run(run_id)
+        if not (isinstance(self.study, TrainedStudy) and self.ladder and self.price):
+            raise TypeError("published points have no runs")
+        if stage == "train":
+            return training_needs(run, self.ladder, self.price)
+        return evaluation_needs(run, self.ladder, self.study.evaluator)
 
     def curve_inputs(self) -> list[str]:
         """Return what the study's tables are gathered from."""

@@ -97,7 +97,8 @@ def test_an_override_changes_that_size_only():
     assert before["large_base_b0_s0"] != after["large_base_b0_s0"]
 
 
-PLACED = {"placement": {"gpus_per_node": 2, "reason": "A test."}}
+PLACEMENT = {"gpus_per_node": 2, "reason": "A test."}
+PLACED = {"models": {name: {**shape, "placement": PLACEMENT} for name, shape in ladder_values()["models"].items()}}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_what_weights_do_not_depend_on_is_no_part_of_the_identity(changes: dict[
 @pytest.mark.parametrize("changes", [{"trainer": "openrlhf"}, {"evaluator": "vllm"}])
 def test_gpus_need_a_placement(changes: dict[str, Any]):
     values = {"evaluation": {"exact": False, "primary": "sampled"}} | changes
-    with pytest.raises(GridError, match="needs a placement; the ladder ladder states none"):
+    with pytest.raises(GridError, match="needs a placement; the ladder ladder states none for small, large"):
         grid_of(**values)
     assert grid_of(ladder_values() | PLACED, **values).runs
 

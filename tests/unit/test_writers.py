@@ -143,9 +143,9 @@ def test_another_error_is_an_error(lock: Path, monkeypatch: pytest.MonkeyPatch) 
     ("environment", "job", "restarts"),
     [
         ({}, None, None),
-        ({"SLURM_JOB_ID": "7"}, "7", 0),
+        ({"SLURM_JOB_ID": "7"}, "7", None),
         ({"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "2"}, "7", 2),
-        ({"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, "7_3", 0),
+        ({"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, "7_3", None),
     ],
 )
 def test_a_process_knows_its_slurm_job(

@@ -83,7 +83,7 @@ class Clone:
 def fresh_clone(folder: Path) -> Clone:
     """Return a copy of all files that the repository tracks or would track."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "-co", "--exclude-standard"],  # noqa: S607
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"],
         cwd=REPOSITORY,
         capture_output=True,
         check=True,

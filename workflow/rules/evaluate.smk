@@ -12,7 +12,7 @@ rule evaluate:
     conda:
         lambda w: studies.open(w.study).environment("evaluate")
     resources:
-        gpu=lambda w: studies.open(w.study).evaluation_gpus(w.run),
+        **studies.resources("evaluate"),
     params:
         version=STAGE_VERSION["evaluate"],
     shell:

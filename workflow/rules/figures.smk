@@ -1,3 +1,14 @@
+localrules:
+    figure_loss,
+    figure_slope,
+    figure_profile,
+    figure_forecast,
+    figure_tournament,
+    figure_reuse,
+    figure_controls,
+    figure_factor,
+
+
 rule figure_loss:
     """Test loss against compute or samples, with the fitted law: the paper's figure 1."""
     input:

@@ -11,10 +11,7 @@ rule train:
     conda:
         lambda w: studies.open(w.study).environment("train")
     resources:
-        nodes=studies.training_needs("nodes"),
-        gpu=studies.training_needs("gpu"),
-        runtime=studies.training_needs("runtime"),
-        disk_mb=studies.training_needs("disk_mb"),
+        **studies.resources("train"),
     params:
         version=STAGE_VERSION["train"],
     shell:

@@ -5,7 +5,6 @@ ends with it. On one node OpenRLHF's process starts a Ray of its own, which need
 """
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rlscale.errors import UserError
+from rlscale.slurm import allocated_nodes
 from rlscale.trainers.openrlhf.process import MARK
 
 LOCAL = "local"
@@ -22,11 +22,12 @@ LOCAL = "local"
 
 
 @contextmanager
-def ray_cluster(nodes: int, log: Path, fingerprint: str) -> Iterator[dict[str, str]]:
+def ray_cluster(nodes: int, gpus_per_node: int, log: Path, fingerprint: str) -> Iterator[dict[str, str]]:
     """Yield ``address`` and ``folder`` of a Ray with so many nodes; at the end its processes are told to end.
 
     Args:
         nodes: of this job's allocation.
+        gpus_per_node: of each; 0 where the device is the CPU.
         log: file of all that Ray's own processes say.
         fingerprint: of the run, the mark of its processes.
 
@@ -38,22 +39,24 @@ def ray_cluster(nodes: int, log: Path, fingerprint: str) -> Iterator[dict[str, s
         if nodes == 1:
             yield {"address": LOCAL, "folder": folder}
         else:
-            with _across_nodes(nodes, log, fingerprint, folder) as address:
+            with _across_nodes(nodes, gpus_per_node, log, fingerprint, folder) as address:
                 yield {"address": address, "folder": folder}
 
 
 @contextmanager
-def _across_nodes(nodes: int, log: Path, fingerprint: str, folder: str) -> Iterator[str]:
-    allocated = int(os.environ.get("SLURM_JOB_NUM_NODES", "0"))
-    if allocated < nodes or shutil.which("srun") is None:
+def _across_nodes(nodes: int, gpus_per_node: int, log: Path, fingerprint: str, folder: str) -> Iterator[str]:
+    allocated = allocated_nodes()
+    if allocated < nodes:
         raise UserError(f"{nodes} nodes need a Slurm allocation of as many; this job has {allocated or 'none'}")
-    head = socket.gethostname()
+    head = os.environ["SLURMD_NODENAME"]  # Slurm's name of this node, which need not be the host's
     port = _free_port()
     address = f"{_own_address()}:{port}"
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
     at_head = [*ray, "--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false"]
     others = [f"--nodes={nodes - 1}", f"--ntasks={nodes - 1}", "--ntasks-per-node=1", f"--exclude={head}"]
-    elsewhere = ["srun", "--overlap", "--kill-on-bad-exit=1", *others, *ray, f"--address={address}"]
+    # A step that names no GPUs asks for all of the job's, which no part of its nodes has.
+    gpus = [f"--gres=gpu:{gpus_per_node}"] if gpus_per_node else []
+    elsewhere = ["srun", "--overlap", "--kill-on-bad-exit=1", *others, *gpus, *ray, f"--address={address}"]
     started: list[subprocess.Popen[bytes]] = []
     with log.open("ab") as stream:
         try:

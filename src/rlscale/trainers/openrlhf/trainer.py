@@ -80,7 +80,8 @@ class _Run:
         limits = self._write_prompts()
         folder = self.attempts / f"{len(self._past()):03d}"
         folder.mkdir(parents=True, exist_ok=True)
-        with ray_cluster(self.placement.nodes, folder / "ray.txt", job.fingerprint) as ray:
+        nodes, gpus = self.placement.nodes, self.placement.cuda_per_node
+        with ray_cluster(nodes, gpus, folder / "ray.txt", job.fingerprint) as ray:
             self._run_attempt(folder, first_step, limits, ray)
 
     def _run_attempt(self, folder: Path, first_step: int, limits: Limits, ray: dict[str, str]) -> None:
