@@ -18,8 +18,10 @@ from rlscale.workflow import STAGE_VERSION, Studies, cancel_timers, check_cluste
 
 min_version("9.27")
 
-# Jobs find the `rlscale` of the environment that Snakemake runs in.
-shell.prefix(f"PATH={Path(sys.executable).parent}:$PATH; ")
+# Jobs find the `rlscale` of the environment that Snakemake runs in, unless one of their own is deployed.
+own = Path(sys.executable).parent
+is_deployed = bool(workflow.deployment_settings.deployment_method)
+shell.prefix(f"PATH=$PATH:{own}; " if is_deployed else f"PATH={own}:$PATH; ")
 
 try:
     studies = Studies(config)

@@ -39,7 +39,7 @@ def one_run(study: dict[str, Any]) -> None:
 
 
 def slow_down(clone: Clone, seconds: float) -> None:
-    """Make each step last, and save states often: a fault is to find a training in its middle, and a state behind it."""
+    """Make each step last, and save states often: a fault is to find a training halfway, with a state behind it."""
     trainer = "src/rlscale/trainers/local/trainer.py"
     clone.replace(trainer, "SECONDS_BETWEEN_STATES = 20.0", "SECONDS_BETWEEN_STATES = 0.2")
     clone.replace(trainer, "row = self._step(step)", f"time.sleep({seconds}); row = self._step(step)")
@@ -76,12 +76,8 @@ class Drill:
         """State where the model trains."""
         path, yaml = self.clone / "config/models/smoke.yaml", YAML()
         ladder = yaml.load(path)
-        ladder["models"]["q12k"]["placement"] = {
-            "gpus_per_node": 1,
-            "cpus_per_node": 1,
-            "reason": "a drill",
-            **placement,
-        }
+        usual = {"gpus_per_node": 1, "cpus_per_node": 1, "reason": "a drill"}
+        ladder["models"]["q12k"]["placement"] = usual | placement
         yaml.dump(ladder, path)
 
     def start(self) -> "subprocess.Popen[str]":

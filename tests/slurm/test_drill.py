@@ -1,4 +1,4 @@
-"""Faults of a cluster in the middle of a training: each ends with the same tables as a training that nobody disturbed."""
+"""Faults of a cluster in the middle of a training: each ends with the tables of a training that nobody disturbed."""
 
 import subprocess
 import time
@@ -30,7 +30,7 @@ from tests.workflow.clone import REPOSITORY, Clone, files_below, steps_table
 
 TABLE = REPOSITORY / "slurm-drill.md"
 MIDDLE = LAST // 3
-MOST_LOST_STEPS = 40  # states are saved every 0.2 s, steps take 0.06 s and more
+MOST_LOST_STEPS = 40  # states are saved every 0.2 s, steps take 0.05 s and more
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +162,8 @@ def controller_restarted(drill: Drill, cluster: Cluster) -> str:
 
 
 Fault = Callable[[Drill, Cluster], str]
+# So that Slurm looks at the clock, which it does twice a minute, and restarts are tried, before the training is over.
+SECONDS_A_STEP: dict[Fault, float] = {out_of_time: 0.5, killed_and_cancelled: 0.25, killed_and_waited_for: 0.25}
 # In the order of their length; the last two concern every job of the cluster or a node, and happen alone.
 TOGETHER: dict[str, Fault] = {
     "walltime": out_of_time,
@@ -199,7 +201,7 @@ def drills(
         fault = FAULTS[name]
         drill = Drill(prepared.copy(folders / fault.__name__))
         drill.place(runtime_min=30)
-        slow_down(drill.clone, 0.5 if fault is out_of_time else 0.05)
+        slow_down(drill.clone, SECONDS_A_STEP.get(fault, 0.05))
         try:
             with drill.watched():
                 happened = fault(drill, cluster)
@@ -214,7 +216,6 @@ def drills(
     found |= {name: drilled(name) for name in ALONE}
     good = [result for _, result in found.values() if isinstance(result, Outcome)]
     TABLE.write_text(table(good))
-    print("\n" + table(good))
     return found
 
 
