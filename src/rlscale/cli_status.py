@@ -50,6 +50,9 @@ def status(
     if not wanted and not show_all and len(runs) > MOST_ROWS:
         chosen = [run for run in runs if run.log or run.state in {"running", "queued", "failed", "stopped"}]
     _show(path.stem, runs, chosen)
+    if len(chosen) < len(runs):
+        hint = "" if wanted else "; --all shows every one"
+        typer.echo(f"{len(chosen)} of {len(runs)} runs are shown{hint}")
 
 
 def _slurm_jobs() -> "tuple[list[SlurmJob], str | None]":
@@ -76,15 +79,14 @@ def _show(study: str, runs: "Sequence[RunStatus]", chosen: "Sequence[RunStatus]"
     found, console = totals(runs), new_console()
     states = ", ".join(f"{count} {state}" for state, count in found.states.items() if count)
     cells = f"{found.checkpoints} of {found.planned} checkpoints, {found.scores} of {found.planned} scores"
-    console.print(f"study {study}: {len(runs)} runs: {states}; {cells}", soft_wrap=True)
+    count = f"{len(runs)} run{'s' * (len(runs) > 1)}"
+    console.print(f"study {study}: {count}: {states}; {cells}", soft_wrap=True)
     if chosen:
         console.print(_table(chosen))
     for run in chosen:
         said = [run.note] * bool(run.note) + [f"log: {run.log}"] * bool(run.log)
         if said:
             console.print(f"{run.run_id}: {'; '.join(said)}", soft_wrap=True)
-    if len(chosen) < len(runs):
-        console.print(f"{len(chosen)} of {len(runs)} runs are shown; --all shows every one")
 
 
 def _table(runs: "Sequence[RunStatus]") -> "Table":
