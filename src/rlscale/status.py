@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from rlscale.attempts import Attempt, Reported, attempts, progress
+from rlscale.attempts import Attempt, attempts, progress
 from rlscale.files import read_object
 from rlscale.grid import Grid, Run
 from rlscale.paths import StudyPaths, checkpoint_name, record_of
@@ -141,7 +141,7 @@ def training_state(*, is_held: bool, is_done: bool, slurm: Collection[str], last
 
 
 class _RunFiles:
-    """Where to look for one run."""
+    """One run, and what there is of it."""
 
     def __init__(self, paths: StudyPaths, run: Run, queue: Mapping[str, list[SlurmJob]]) -> None:
         self.paths, self.run = paths, run
@@ -150,28 +150,26 @@ class _RunFiles:
             for stage in STAGES
             for job in queue.get(comment_of(stage, paths.study, run.run_id), ())
         ]
+        folder = paths.resume(run.run_id, run.fingerprint)
+        self.past, self.reported = attempts(folder), progress(folder)
+        self.last = self.past[-1] if self.past else None
+        self.trains = self._is_held("train")
 
     def status(self, now: datetime) -> RunStatus:
-        paths, run = self.paths, self.run
+        paths, run, reported = self.paths, self.run, self.reported
         found = _fingerprints(paths, run)
         current = {step: found.get(step) == run.fingerprint for step in run.budgets}
         scored = _scored_steps(paths.scores(run.run_id)) if any(current.values()) else set()
-        folder = paths.resume(run.run_id, run.fingerprint)
-        past, reported = attempts(folder), progress(folder)
-        last = past[-1] if past else None
         state = training_state(
-            is_held=self._is_held("train"),
+            is_held=self.trains,
             is_done=all(current.values()) and self._is_recorded(),
             slurm=self._slurm("train"),
-            last=last,
+            last=self.last,
         )
         changed = any(fingerprint != run.fingerprint for fingerprint in found.values())
-        left = _seconds_left(last, reported, now) if state == "running" else None
+        left = self._seconds_left(now) if state == "running" else None
         stage, note = self._to_read(state)
         log = paths.log(stage, run.run_id) if stage else None
-        notes = ["changed: will be trained anew"] * changed + [note] * bool(note)
-        if state == "failed" and last is not None and last.error:
-            notes.append(last.error)
         return RunStatus(
             run_id=run.run_id,
             fingerprint=run.fingerprint,
@@ -184,10 +182,10 @@ class _RunFiles:
             reward_mean=reported.reward_mean if reported else None,
             seconds_left=left,
             expected_end=None if left is None else (now + timedelta(seconds=left)).isoformat(timespec="seconds"),
-            attempts=len(past),
-            lost_steps=sum(attempt.lost_steps for attempt in past),
+            attempts=len(self.past),
+            lost_steps=sum(attempt.lost_steps for attempt in self.past),
             slurm_jobs=self.jobs,
-            note="; ".join(notes),
+            note="; ".join(filter(None, ("changed: will be trained anew" if changed else "", note))),
             log=str(log) if log and log.is_file() else None,
         )
 
@@ -201,10 +199,21 @@ class _RunFiles:
         record = read_object(record_of(self.paths.steps(self.run.run_id)))
         return bool(record) and record["facts"].get("fingerprint") == self.run.fingerprint
 
+    def _seconds_left(self, now: datetime) -> float | None:
+        """Return what is left of what the attempt that runs expected; None where it has not reported yet."""
+        last, reported = self.last, self.reported
+        if last is None or reported is None or reported.attempt != last.number or reported.seconds_left is None:
+            return None
+        # A job that only starts has the attempt before as its last one.
+        if not self.trains and last.slurm_job not in {job.job_id for job in self.jobs}:
+            return None
+        passed = (now - datetime.fromisoformat(reported.updated)).total_seconds()
+        return max(0.0, reported.seconds_left - max(0.0, passed))
+
     def _to_read(self, state: str) -> tuple[str | None, str]:
         """Return the stage whose log is to be read, and what is to be said of it."""
         if state in {"running", "failed", "stopped"}:
-            return "train", ""
+            return "train", (self.last.error or "") if self.last and state == "failed" else ""
         if state != "done":
             return None, ""
         run_id = self.run.run_id
@@ -236,13 +245,3 @@ def _scored_steps(scores: Path) -> set[int]:
 
     with pq.ParquetFile(scores) as file:
         return set(file.read(columns=["step"], use_threads=False).column("step").unique().to_pylist())
-
-
-def _seconds_left(last: Attempt | None, reported: Reported | None, now: datetime) -> float | None:
-    """Return what is left of what an attempt that goes on expected; None where it has not reported yet."""
-    if last is None or last.outcome or reported is None or reported.attempt != last.number:
-        return None
-    if reported.seconds_left is None:
-        return None
-    passed = (now - datetime.fromisoformat(reported.updated)).total_seconds()
-    return max(0.0, reported.seconds_left - max(0.0, passed))

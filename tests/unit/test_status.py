@@ -150,6 +150,19 @@ def test_an_attempt_that_has_made_no_step_does_not_know_its_time(status: Any, sm
     assert (found["attempts"], found["lost_steps"], found["seconds_left"]) == (2, 5, None)
 
 
+def test_a_job_of_slurm_tells_the_time_of_its_own_attempt_only(
+    status: Any, smoke: Run, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files cannot be locked, too."""
+    begin(smoke)
+    queue(train_job("RUNNING"))
+    assert (status()["state"], status()["seconds_left"]) == ("running", None)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    begin(smoke)
+    monkeypatch.delenv("SLURM_JOB_ID")  # a job does not see itself in the queue
+    assert status()["seconds_left"] > 0
+
+
 @pytest.mark.parametrize(
     ("state", "reason", "expected"),
     [("PENDING", "Priority", "queued"), ("CONFIGURING", "None", "queued"), ("RUNNING", "None", "running")],
