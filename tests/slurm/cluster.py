@@ -123,15 +123,8 @@ class Cluster:
         (BASE / f"spool.{node}").mkdir(exist_ok=True)
         _run("slurmd", "-N", node)
 
-    def kill_node(self, node: str) -> None:
-        """Kill the slurmd of a node and all processes of its jobs, as if it had lost its power."""
-        for process in psutil.process_iter(["environ"]):
-            environment = process.info["environ"] or {}
-            if environment.get("SLURMD_NODENAME") == node and "SLURM_JOB_ID" in environment:
-                process.kill()
-        for process in psutil.process_iter(["name"]):
-            if process.info["name"] == "slurmstepd" and _is_step_of(process, node):
-                process.kill()
+    def lose_node(self, node: str) -> None:
+        """Kill the slurmd of a node and nothing else: Slurm cannot reach it, and what runs there runs on."""
         _end(BASE / f"pids/slurmd.{node}.pid", signal.SIGKILL)
 
     def states(self) -> dict[str, str]:
@@ -169,7 +162,8 @@ class Cluster:
             "SelectType": "select/cons_tres",
             "SelectTypeParameters": "CR_Core_Memory",
             "SchedulerType": "sched/backfill",
-            "SchedulerParameters": "sched_interval=2,bf_interval=2,requeue_delay=1",
+            "SchedulerParameters": "sched_interval=2,bf_interval=2",
+            "AuthInfo": "cred_expire=5",  # a requeued job waits until its old credential expires: usually 120 s
             "GresTypes": "gpu",
             "AccountingStorageType": storage,
             "AccountingStorageHost": "127.0.0.1",
@@ -322,13 +316,6 @@ def _run(*command: str) -> None:
         )
     if done.returncode:
         raise ClusterError(f"{command[0]} failed with {done.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
-
-
-def _is_step_of(process: psutil.Process, node: str) -> bool:
-    try:
-        return any(parent.name() == "slurmd" and node in parent.cmdline() for parent in process.parents())
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _end(pid_file: Path, number: int = signal.SIGTERM) -> None:
