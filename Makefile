@@ -1,6 +1,7 @@
 # make run [STUDY=mini|PATH]   set up, then run a study end to end
 # make test                    set up, then run the tests
 # make test-openrlhf           set up an environment of its own, then train and evaluate with OpenRLHF and vLLM on the CPU
+# make test-slurm              as root: install Debian's Slurm if it is absent, start a cluster of its own, and test on it
 # make check                   every linter and type check
 SHELL := /bin/bash
 STUDY ?= mini
@@ -9,7 +10,7 @@ BIN := .venv/bin
 # The models are small: one thread a job, as many jobs as cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup setup-dev run test test-openrlhf check locks format bench coverage clean
+.PHONY: setup setup-dev run test test-openrlhf test-slurm install-slurm check locks format bench coverage clean
 
 setup: .venv/core
 setup-dev: .venv/dev
@@ -45,6 +46,14 @@ test: setup-dev
 test-openrlhf: .venv-openrlhf/ready
 	@rm -f .venv-openrlhf/extensions/*/lock
 	TORCH_EXTENSIONS_DIR=$(CURDIR)/.venv-openrlhf/extensions .venv-openrlhf/bin/python -m pytest tests/openrlhf
+
+test-slurm: setup-dev install-slurm
+	$(BIN)/python -m pytest tests/slurm
+
+install-slurm:
+	@which slurmctld slurmd slurmdbd munged mariadbd > /dev/null \
+	  || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends slurm-wlm slurmdbd munge mariadb-server; } > slurm-setup.log 2>&1 \
+	  || { tail -n 20 slurm-setup.log; exit 1; }
 
 check: setup-dev
 	$(BIN)/ruff check

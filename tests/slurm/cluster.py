@@ -123,15 +123,8 @@ class Cluster:
         (BASE / f"spool.{node}").mkdir(exist_ok=True)
         _run("slurmd", "-N", node)
 
-    def kill_node(self, node: str) -> None:
-        """Kill the slurmd of a node and all processes of its jobs, as if it had lost its power."""
-        for process in psutil.process_iter(["environ"]):
-            environment = process.info["environ"] or {}
-            if environment.get("SLURMD_NODENAME") == node and "SLURM_JOB_ID" in environment:
-                process.kill()
-        for process in psutil.process_iter(["name"]):
-            if process.info["name"] == "slurmstepd" and _is_step_of(process, node):
-                process.kill()
+    def lose_node(self, node: str) -> None:
+        """Kill the slurmd of a node and nothing else: Slurm cannot reach it, and what runs there runs on."""
         _end(BASE / f"pids/slurmd.{node}.pid", signal.SIGKILL)
 
     def states(self) -> dict[str, str]:
@@ -169,7 +162,8 @@ class Cluster:
             "SelectType": "select/cons_tres",
             "SelectTypeParameters": "CR_Core_Memory",
             "SchedulerType": "sched/backfill",
-            "SchedulerParameters": "sched_interval=2,bf_interval=2,requeue_delay=1",
+            "SchedulerParameters": "sched_interval=2,bf_interval=2",
+            "AuthInfo": "cred_expire=5",  # a requeued job waits until its old credential expires: usually 120 s
             "GresTypes": "gpu",
             "AccountingStorageType": storage,
             "AccountingStorageHost": "127.0.0.1",
@@ -217,6 +211,8 @@ def check_possible(*, accounting: bool) -> None:
     needed = (*NEEDED, *(NEEDED_FOR_ACCOUNTING if accounting else ()))
     if missing := [name for name in needed if shutil.which(name) is None]:
         raise ClusterError(f"not installed: {', '.join(missing)}; `make install-slurm` installs Debian's packages")
+    if _daemon(BASE / "pids/slurmctld.pid"):
+        raise ClusterError("a test cluster runs here already; `python -m tests.slurm.cluster stop` ends it")
     for name in ("slurm.conf", "gres.conf", "slurmdbd.conf"):
         file = ETC / name
         if file.is_symlink() or (file.exists() and not file.read_text(errors="replace").startswith(MARK)):
@@ -324,26 +320,24 @@ def _run(*command: str) -> None:
         raise ClusterError(f"{command[0]} failed with {done.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def _is_step_of(process: psutil.Process, node: str) -> bool:
-    try:
-        return any(parent.name() == "slurmd" and node in parent.cmdline() for parent in process.parents())
-    except psutil.NoSuchProcess:
-        return False
+def _daemon(pid_file: Path) -> psutil.Process | None:
+    """Return the daemon that wrote its number into a file, if it still runs."""
+    text = pid_file.read_text().strip() if pid_file.is_file() else ""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(text)) if text else None
+        return process if process and process.name() == pid_file.name.split(".")[0] else None
+    return None
 
 
 def _end(pid_file: Path, number: int = signal.SIGTERM) -> None:
-    """End the daemon of a file that it wrote itself, if it is still that daemon."""
-    if not pid_file.is_file() or not pid_file.read_text().strip():
-        return
-    name = pid_file.name.split(".")[0]
-    with suppress(psutil.NoSuchProcess):  # it is gone
-        process = psutil.Process(int(pid_file.read_text()))
-        if process.name() == name:
-            process.send_signal(number)
-            try:
-                process.wait(10)
-            except psutil.TimeoutExpired:
-                process.kill()
+    """End the daemon of a file."""
+    process = _daemon(pid_file)
+    if process is not None:
+        process.send_signal(number)
+        try:
+            process.wait(10)
+        except psutil.TimeoutExpired:
+            process.kill()
     pid_file.unlink(missing_ok=True)
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -17,7 +18,9 @@ SECONDS = 120.0
 
 @ray.remote(num_cpus=1)
 def look_around() -> dict[str, str]:
-    return {name: os.environ.get(name, "") for name in ("SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID")}
+    """Return what Slurm told the Ray of this node; a task's own CUDA_VISIBLE_DEVICES is Ray's."""
+    told = psutil.Process(os.getppid()).environ()
+    return {name: told.get(name, "") for name in ("SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID")}
 
 
 def main() -> None:

@@ -151,6 +151,18 @@ def node_down(drill: Drill, _: Cluster) -> str:
     return "requeued by Slurm on another node"
 
 
+def node_lost(drill: Drill, cluster: Cluster) -> str:
+    drill.options = ("--set-resources", "train:slurm_partition=fragile")
+    snakemake = drill.start()
+    assert drill.wait_for_step(MIDDLE).nodes == "n2"
+    cluster.lose_node("n2")
+    try:
+        drill.finish(snakemake)
+    finally:
+        cluster.start_node("n2")
+    return "requeued by Slurm on another node, while the old processes ran on: the new ones waited for the lock"
+
+
 def controller_restarted(drill: Drill, cluster: Cluster) -> str:
     snakemake = drill.start()
     drill.wait_for_step(MIDDLE)
@@ -163,8 +175,13 @@ def controller_restarted(drill: Drill, cluster: Cluster) -> str:
 
 Fault = Callable[[Drill, Cluster], str]
 # So that Slurm looks at the clock, which it does twice a minute, and restarts are tried, before the training is over.
-SECONDS_A_STEP: dict[Fault, float] = {out_of_time: 0.5, killed_and_cancelled: 0.25, killed_and_waited_for: 0.25}
-# In the order of their length; the last two concern every job of the cluster or a node, and happen alone.
+SECONDS_A_STEP: dict[Fault, float] = {
+    out_of_time: 0.5,
+    killed_and_cancelled: 0.25,
+    killed_and_waited_for: 0.25,
+    node_lost: 0.25,
+}
+# In the order of their length; those of a node or of the whole cluster happen alone.
 TOGETHER: dict[str, Fault] = {
     "walltime": out_of_time,
     "a job that fails twice, then succeeds": failing_twice,
@@ -175,7 +192,11 @@ TOGETHER: dict[str, Fault] = {
     "Ctrl-C, then restart": interrupted,
     "kill -9 of Snakemake, restart after the job finished": killed_and_found_finished,
 }
-ALONE: dict[str, Fault] = {"node set down": node_down, "slurmctld restarted": controller_restarted}
+ALONE: dict[str, Fault] = {
+    "node set down": node_down,
+    "node out of reach, its processes alive": node_lost,
+    "slurmctld restarted": controller_restarted,
+}
 FAULTS = TOGETHER | ALONE
 EXPECTED = {  # attempts, and states of Slurm's jobs
     "walltime": (2, "TIMEOUT, COMPLETED"),
@@ -187,6 +208,7 @@ EXPECTED = {  # attempts, and states of Slurm's jobs
     "Ctrl-C, then restart": (2, "CANCELLED, COMPLETED"),
     "kill -9 of Snakemake, restart after the job finished": (1, "COMPLETED"),
     "node set down": (2, "COMPLETED (requeued 1×)"),
+    "node out of reach, its processes alive": (2, "COMPLETED (requeued 1×)"),
     "slurmctld restarted": (1, "COMPLETED"),
 }
 
