@@ -26,7 +26,7 @@ from rlscale.trainers.openrlhf.referee import Referee
 from rlscale.trainers.openrlhf.states import COMPLETE, States, keep_checkpoint
 from rlscale.trainers.openrlhf.trainer import OpenRlhfTrainer
 
-PLACEMENT = Placement(gpus_per_node=1, device="cpu", stall_minutes=0.05, reason="a test")
+PLACEMENT = Placement(gpus_per_node=1, device="cpu", stall_minutes=5, reason="a test")
 
 
 # --- rewards
@@ -155,7 +155,7 @@ def job(folder: Path, **changes: Any) -> TrainingJob:
     training = {"training": TRAINING | changes.pop("training", {})}
     # Processes are ended by fingerprint: tests that run side by side must not share one.
     own = {"fingerprint": uuid4().hex, "placement": PLACEMENT}
-    return training_job(folder, (2, 5), identity=values | training, **own, **changes)
+    return training_job(folder, (2, 5), identity=values | training, **(own | changes))
 
 
 @pytest.fixture
@@ -188,8 +188,9 @@ def test_a_run_that_stands_still_is_ended_with_all_that_it_started(fake: Path, t
         f"pathlib.Path({str(pid_file)!r}).write_text(str(child.pid))\n"
         "time.sleep(600)\n"
     )
-    with pytest.raises(RuntimeError, match=r"run: no step within 0\.05 min after step 0; ended"):
-        OpenRlhfTrainer().train(job(tmp_path / "job"))
+    impatient = PLACEMENT.model_copy(update={"stall_minutes": 0.2})
+    with pytest.raises(RuntimeError, match=r"run: no step within 0\.2 min after step 0; ended"):
+        OpenRlhfTrainer().train(job(tmp_path / "job", placement=impatient))
     assert not psutil.pid_exists(int(pid_file.read_text()))
 
 
