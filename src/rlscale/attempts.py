@@ -33,7 +33,6 @@ class Attempt:
         host: the machine.
         process: its number there.
         slurm_job: Slurm's job, ``12_3`` for a task of an array; None outside Slurm.
-        slurm_restarts: how often Slurm had requeued that job; None where it does not say.
         resumed_after: the step that it went on from; None where it did not come to know.
         reached: the last step that it reported, at most a second old when it was killed; None for none.
         ended: when (UTC, ISO 8601); None where it runs or was killed.
@@ -47,7 +46,6 @@ class Attempt:
     host: str
     process: int
     slurm_job: str | None = None
-    slurm_restarts: int | None = None
     resumed_after: int | None = None
     reached: int | None = None
     ended: str | None = None

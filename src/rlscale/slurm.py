@@ -20,6 +20,10 @@ CHECKS_WITHIN_MEMORY = 3
 _FIELDS = {"job_id": "%i", "state": "%T", "comment": "%k", "nodes": "%N", "reason": "%r", "folder": "%Z"}
 
 
+class SlurmSilentError(UserError):
+    """Slurm is installed, but does not answer."""
+
+
 @dataclass(frozen=True)
 class SlurmJob:
     """A job that waits or runs.
@@ -66,7 +70,7 @@ def live_jobs(folder: Path | None = None) -> list[SlurmJob]:
         folder: the working directory; None for the current one.
 
     Raises:
-        UserError: Slurm is installed, but does not answer.
+        SlurmSilentError: it does not answer.
     """
     if not has_slurm():
         return []
@@ -87,7 +91,7 @@ def allocated_nodes() -> int:
     The executor plugin takes most of Slurm's variables out of a job's environment, but leaves its number.
 
     Raises:
-        UserError: Slurm does not answer.
+        SlurmSilentError: it does not answer.
     """
     job = _this_job()
     if job is None or not has_slurm():
@@ -99,7 +103,8 @@ def refuse_live_jobs() -> None:
     """Refuse to start while jobs of an earlier Snakemake live here: theirs and ours would write the same files.
 
     Raises:
-        UserError: some do, or Slurm does not answer.
+        UserError: some do.
+        SlurmSilentError: it does not answer.
     """
     jobs = live_jobs()
     if not jobs:
@@ -123,7 +128,7 @@ def cancel(jobs: list[SlurmJob]) -> None:
     """Ask Slurm to cancel these jobs.
 
     Raises:
-        UserError: it does not answer.
+        SlurmSilentError: it does not answer.
     """
     _ask(["scancel", *(job.job_id for job in jobs)])
 
@@ -159,13 +164,15 @@ def _ask(command: list[str]) -> str:
     """Return what a command of Slurm says.
 
     Raises:
-        UserError: it failed, or did not answer in time.
+        SlurmSilentError: it failed, or did not answer in time.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_ANSWER, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        raise UserError(f"Slurm does not answer: {command[0]} said nothing for {SECONDS_TO_ANSWER:.0f} s") from None
+        raise SlurmSilentError(
+            f"Slurm does not answer: {command[0]} said nothing for {SECONDS_TO_ANSWER:.0f} s"
+        ) from None
     if done.returncode:
         said = (done.stderr.strip() or "nothing").splitlines()[-1]
-        raise UserError(f"Slurm does not answer: {command[0]} failed with {done.returncode}: {said}")
+        raise SlurmSilentError(f"Slurm does not answer: {command[0]} failed with {done.returncode}: {said}")
     return done.stdout

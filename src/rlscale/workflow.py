@@ -25,7 +25,7 @@ from rlscale.needs import RESOURCES, Needs, Resource, evaluation_needs, training
 from rlscale.paths import LADDERS, StudyPaths, record_of
 from rlscale.price import Price, grid_price
 from rlscale.provenance import STAGE_VERSION
-from rlscale.slurm import refuse_live_jobs, status_command
+from rlscale.slurm import SlurmSilentError, refuse_live_jobs, status_command
 from rlscale.software import read_software
 from rlscale.study import PublishedStudy, TrainedStudy
 
@@ -50,10 +50,17 @@ def check_cluster(settings: Any) -> None:
         settings: those of the executor; None where jobs run on this machine.
 
     Raises:
-        UserError: jobs live, or Slurm cannot tell how a job ended, or it does not answer.
+        UserError: jobs live, or Slurm is to run jobs and cannot tell how one ended, or does not answer.
     """
-    refuse_live_jobs()
-    if hasattr(settings, "status_command"):
+    is_slurm = hasattr(settings, "status_command")
+    try:
+        refuse_live_jobs()
+    except SlurmSilentError as error:
+        if is_slurm:
+            raise
+        # Whoever computes here need not care whether Slurm is up; a run has one writer in any case.
+        print(f"{error}; whether it has jobs of this folder is not known", file=sys.stderr)  # noqa: T201
+    if is_slurm:
         settings.status_command = status_command(settings.init_seconds_before_status_checks)
         print(f"Slurm jobs are followed with {settings.status_command}.", file=sys.stderr)  # noqa: T201
 

@@ -32,20 +32,10 @@ log = logging.getLogger(__name__)
 
 
 def this_process() -> dict[str, Any]:
-    """Return who runs: host, process, slurm_job (None outside Slurm) and slurm_restarts.
-
-    The restarts are None where Slurm does not say: outside it, at a job's first start, and within a step that the
-    executor plugin starts, which passes on no more than the job's number.
-    """
+    """Return who runs: host, process and slurm_job (None outside Slurm)."""
     array, task = (os.environ.get(f"SLURM_ARRAY_{part}") for part in ("JOB_ID", "TASK_ID"))
     job = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
-    restarts = os.environ.get("SLURM_RESTART_COUNT")
-    return {
-        "host": socket.gethostname(),
-        "process": os.getpid(),
-        "slurm_job": job,
-        "slurm_restarts": None if restarts is None else int(restarts),
-    }
+    return {"host": socket.gethostname(), "process": os.getpid(), "slurm_job": job}
 
 
 @contextmanager

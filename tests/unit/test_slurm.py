@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,6 +78,14 @@ def test_a_controller_that_is_down_is_said(bin_folder: Path) -> None:
     answers(bin_folder, "squeue", "", code=1)
     with pytest.raises(UserError, match="Slurm does not answer: squeue failed with 1: nothing"):
         live_jobs()
+
+
+def test_only_a_study_on_slurm_needs_its_answer(bin_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers(bin_folder, "squeue", "", code=1)
+    check_cluster(None)
+    assert "whether it has jobs of this folder is not known" in capsys.readouterr().err
+    with pytest.raises(UserError, match="Slurm does not answer"):
+        check_cluster(SimpleNamespace(status_command=None, init_seconds_before_status_checks=20))
 
 
 def test_cancelling_names_every_job(bin_folder: Path) -> None:

@@ -140,20 +140,19 @@ def test_another_error_is_an_error(lock: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("environment", "job", "restarts"),
+    ("environment", "job"),
     [
-        ({}, None, None),
-        ({"SLURM_JOB_ID": "7"}, "7", None),
-        ({"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "2"}, "7", 2),
-        ({"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, "7_3", None),
+        ({}, None),
+        ({"SLURM_JOB_ID": "7"}, "7"),
+        ({"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, "7_3"),
     ],
 )
 def test_a_process_knows_its_slurm_job(
-    environment: dict[str, str], job: str | None, restarts: int | None, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], job: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     found = this_process()
-    assert (found["slurm_job"], found["slurm_restarts"], found["process"]) == (job, restarts, os.getpid())
+    assert (found["slurm_job"], found["process"]) == (job, os.getpid())
