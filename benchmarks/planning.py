@@ -49,16 +49,19 @@ ALONE_RUN = f"{ALONE}_base_b0_s0"
 CASES = ("cold", "done", "changed", "job")
 OF_ONE_RUN = {"train": 1, "evaluate": 1, "grade": 1}
 SHARED = ("pool", "suites", "base")
+NAMED = ("--quiet", "host")
+"""Has Snakemake list each job, which the default profile forbids."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One planning: wall time [s], CPU time [s], peak memory [MiB], and how many jobs of each rule it planned."""
+    """One planning: wall time [s], CPU time [s], peak memory [MiB], jobs planned of each rule, runs of listed jobs."""
 
     wall: float
     cpu: float
     mebibytes: float
     jobs: dict[str, int]
+    runs: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ class Workflow:
             said.seek(0)
             text = said.read()
         assert status == 0, text
-        return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, planned_jobs(text))
+        runs = frozenset(re.findall(r"^ +wildcards: .*\brun=(\S+)", text, re.MULTILINE))
+        return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, planned_jobs(text), runs)
 
     def make(self) -> None:
         """Let Snakemake make every output, of one line, with its metadata."""
@@ -226,11 +230,13 @@ class Bench:
         text = f"{file.read_text()}per_model: {{{ALONE}: {{learning_rate: 0.01}}}}\n"
         cell = self.project.cell.read_text()
         with replaced(self.project.cell, cell), replaced(file, text):
-            project = self.project.plan()
+            project = self.project.plan(*NAMED)
             changed = self.project.cell.read_text()
         assert changed != cell
         with replaced(self.by_hand.cell, changed):
-            return project, self.by_hand.plan()
+            by_hand = self.by_hand.plan(*NAMED)
+        assert project.runs == by_hand.runs == {ALONE_RUN}
+        return project, by_hand
 
     def _measure(self, case: str, project: Cost, by_hand: Cost) -> None:
         assert project.jobs == by_hand.jobs, f"{case}: {project.jobs} and {by_hand.jobs}"
