@@ -24,12 +24,14 @@ from rlscale.workflow import (
 
 min_version("9.27")
 
-# Jobs find the `rlscale` of the environment that Snakemake runs in.
-shell.prefix(f"PATH={Path(sys.executable).parent}:$PATH; ")
+# Jobs find the `rlscale` of the environment that Snakemake runs in, unless one of their own is deployed.
+own = Path(sys.executable).parent
+is_deployed = bool(workflow.deployment_settings.deployment_method)
+shell.prefix(f"PATH=$PATH:{own}; " if is_deployed else f"PATH={own}:$PATH; ")
 
 # The Snakemake process of a job plans nothing: it asks what the one that started it wrote down.
 try:
-    studies = Studies(config) if workflow.is_main_process else PlannedStudies()
+    studies = Studies(config) if workflow.is_main_process else PlannedStudies(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

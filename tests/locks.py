@@ -3,8 +3,10 @@
 Run as a module it writes the locks that it is given; a test compares them with what is committed.
 """
 
+import re
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -39,6 +41,9 @@ def main() -> None:
         head = [line for line in lock.read_text().splitlines() if line.startswith("#")]
         lock.write_text("")
         lock.write_text("\n".join([*head, *pins(resolved(lock))]) + "\n")
+        script = lock.with_suffix(".post-deploy.sh")
+        digest = sha256(lock.read_bytes()).hexdigest()
+        script.write_text(re.sub(r'"[0-9a-f]{64}  ', f'"{digest}  ', script.read_text()))
 
 
 if __name__ == "__main__":

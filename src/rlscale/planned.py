@@ -5,7 +5,7 @@ edited since, nor expands the grid, nor writes a specification: it looks up what
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from rlscale.errors import UserError
 from rlscale.files import read_json
 from rlscale.needs import Needs, Resource, resource_functions
 from rlscale.paths import StudyPaths, record_of
+from rlscale.software import read_software
 
 
 def training_inputs(paths: StudyPaths, run_id: str, base_id: str, pool_id: str) -> dict[str, str]:
@@ -37,7 +38,14 @@ def runs_by_needs(run_ids: Iterable[str], needs: Callable[[str], Needs]) -> list
 class PlannedStudies:
     """The studies in the process of a job: each is read when the job asks for it, and none is a target."""
 
-    files: dict[str, Path] = {}  # noqa: RUF012 - there are none, and there will be none
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """Read which software the cluster has, and nothing of a study.
+
+        Raises:
+            UserError: what the configuration says of software is wrong.
+        """
+        self.files: dict[str, Path] = {}
+        self.software = read_software(config)
 
     @cache  # noqa: B019 - one instance lives as long as the process
     def open(self, name: str) -> "PlannedStudy":

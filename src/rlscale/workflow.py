@@ -25,10 +25,12 @@ from rlscale.planned import PlannedStudies, runs_by_needs, training_inputs
 from rlscale.price import Price, grid_price
 from rlscale.provenance import STAGE_VERSION
 from rlscale.slurm import refuse_live_jobs, status_command
+from rlscale.software import read_software
 from rlscale.specifications import Specifications
 from rlscale.study import PublishedStudy, TrainedStudy
 
 DEFAULT_STUDY = "mini"
+CONFIG_KEYS = ("study", "software")
 
 __all__ = ["STAGE_VERSION", "OpenStudy", "PlannedStudies", "Studies", "cancel_timers", "check_cluster"]
 
@@ -62,8 +64,14 @@ class Studies:
         """Find the studies; a given one is read at once, others when they are needed.
 
         Raises:
-            UserError: the given study does not exist, is wrong, or takes the name of a shipped one.
+            UserError: the given study does not exist, is wrong, or takes the name of a shipped one; or the
+                configuration has a key that nobody reads.
         """
+        for key in config:
+            if key not in CONFIG_KEYS:
+                allowed = f"allowed are {', '.join(CONFIG_KEYS)}{did_you_mean(key, CONFIG_KEYS)}"
+                raise UserError(f"--config {key}: unknown key; {allowed}")
+        self.software = read_software(config)
         self.files = shipped_studies()
         given = find_study(str(config.get("study", DEFAULT_STUDY)))
         self.default = given.stem

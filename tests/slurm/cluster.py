@@ -42,6 +42,7 @@ class Cluster:
 
     Args:
         nodes: virtual nodes, n0, n1 ...
+        fragile: further ones, which only the partition `fragile` has beside the others, and prefers.
         gpus: fake ones on each node.
         cpus: declared on each node, whatever the machine has.
         memory_mb: declared on each node.
@@ -49,9 +50,17 @@ class Cluster:
     """
 
     def __init__(
-        self, *, nodes: int = 2, gpus: int = 4, cpus: int = 8, memory_mb: int = 16000, accounting: bool = False
+        self,
+        *,
+        nodes: int = 2,
+        fragile: int = 0,
+        gpus: int = 4,
+        cpus: int = 8,
+        memory_mb: int = 16000,
+        accounting: bool = False,
     ) -> None:
-        self.nodes = [f"n{number}" for number in range(nodes)]
+        self.nodes = [f"n{number}" for number in range(nodes + fragile)]
+        self.firm = ",".join(self.nodes[:nodes])
         self.gpus, self.cpus, self.memory_mb = gpus, cpus, memory_mb
         self.accounting = accounting
 
@@ -114,21 +123,14 @@ class Cluster:
         (BASE / f"spool.{node}").mkdir(exist_ok=True)
         _run("slurmd", "-N", node)
 
-    def kill_node(self, node: str) -> None:
-        """Kill the slurmd of a node and all processes of its jobs, as if it had lost its power."""
-        for process in psutil.process_iter(["environ"]):
-            environment = process.info["environ"] or {}
-            if environment.get("SLURMD_NODENAME") == node and "SLURM_JOB_ID" in environment:
-                process.kill()
-        for process in psutil.process_iter(["name"]):
-            if process.info["name"] == "slurmstepd" and _is_step_of(process, node):
-                process.kill()
+    def lose_node(self, node: str) -> None:
+        """Kill the slurmd of a node and nothing else: Slurm cannot reach it, and what runs there runs on."""
         _end(BASE / f"pids/slurmd.{node}.pid", signal.SIGKILL)
 
     def states(self) -> dict[str, str]:
         """Return the state of every node, by its name; empty while the controller does not answer."""
         done = subprocess.run(
-            ["sinfo", "-h", "-N", "-p", "gpu", "-o", "%N %t"], capture_output=True, text=True, check=False
+            ["sinfo", "-h", "-N", "-p", "fragile", "-o", "%N %t"], capture_output=True, text=True, check=False
         )
         return dict(line.split() for line in done.stdout.splitlines())
 
@@ -160,7 +162,8 @@ class Cluster:
             "SelectType": "select/cons_tres",
             "SelectTypeParameters": "CR_Core_Memory",
             "SchedulerType": "sched/backfill",
-            "SchedulerParameters": "sched_interval=2,bf_interval=2,requeue_delay=1",
+            "SchedulerParameters": "sched_interval=2,bf_interval=2",
+            "AuthInfo": "cred_expire=5",  # a requeued job waits until its old credential expires: usually 120 s
             "GresTypes": "gpu",
             "AccountingStorageType": storage,
             "AccountingStorageHost": "127.0.0.1",
@@ -175,17 +178,18 @@ class Cluster:
             "PreemptType": "preempt/partition_prio",
             "PreemptMode": "REQUEUE",
         }
-        node = (
-            f"NodeName=n[0-{last}] NodeHostname={host} NodeAddr=127.0.0.1 "
-            f"Port=[{FIRST_NODE_PORT}-{FIRST_NODE_PORT + last}] CPUs={self.cpus} RealMemory={self.memory_mb} "
-            f"Gres=gpu:{self.gpus} Feature=fake State=UNKNOWN"
-        )
+        nodes = [
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={FIRST_NODE_PORT + place} CPUs={self.cpus} "
+            f"RealMemory={self.memory_mb} Gres=gpu:{self.gpus} Weight={2 if node in self.firm else 1} State=UNKNOWN"
+            for place, node in enumerate(self.nodes)
+        ]
         partitions = (
-            "PartitionName=gpu Nodes=ALL Default=YES MaxTime=1-0 State=UP PriorityTier=10",
-            "PartitionName=scavenge Nodes=ALL MaxTime=1-0 State=UP PriorityTier=1",
+            f"PartitionName=gpu Nodes={self.firm} Default=YES MaxTime=1-0 State=UP PriorityTier=10",
+            f"PartitionName=scavenge Nodes={self.firm} MaxTime=1-0 State=UP PriorityTier=1",
+            "PartitionName=fragile Nodes=ALL MaxTime=1-0 State=UP PriorityTier=10",
         )
         settings = [f"{name}={value}" for name, value in slurm.items()]
-        _write(ETC / "slurm.conf", [*settings, node, *partitions])
+        _write(ETC / "slurm.conf", [*settings, *nodes, *partitions])
         # Records without File= are dropped, so a GPU is a device of its own that swallows everything, as /dev/null.
         for number in range(self.gpus):
             device = BASE / f"dev/gpu{number}"
@@ -312,13 +316,6 @@ def _run(*command: str) -> None:
         )
     if done.returncode:
         raise ClusterError(f"{command[0]} failed with {done.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
-
-
-def _is_step_of(process: psutil.Process, node: str) -> bool:
-    try:
-        return any(parent.name() == "slurmd" and node in parent.cmdline() for parent in process.parents())
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _end(pid_file: Path, number: int = signal.SIGTERM) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from rlscale.attempts import attempts
 from rlscale.needs import CPU_MEMORY_MB
 from tests.slurm.slurm_clone import slurm_arguments, trainings
 from tests.workflow.clone import Clone
@@ -54,8 +55,8 @@ def test_every_training_gets_what_its_placement_says(made: Clone) -> None:
 def test_every_training_ran_once(made: Clone) -> None:
     assert [job.restarts for job in trainings(made)] == [0] * 6
     for run in (made / "results/smoke/resume").iterdir():
-        (attempts,) = run.glob("*/attempts.jsonl")
-        assert len(attempts.read_text().splitlines()) == 1, run.name
+        (state,) = run.iterdir()
+        assert [attempt.outcome for attempt in attempts(state)] == ["done"], run.name
 
 
 def test_small_jobs_are_grouped_or_local(made: Clone) -> None:

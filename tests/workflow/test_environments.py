@@ -1,6 +1,8 @@
 """The locked environments: they resolve, they hold what is asked for, and those that meet agree."""
 
 import re
+import subprocess
+from hashlib import sha256
 
 import pytest
 from packaging.requirements import Requirement
@@ -48,3 +50,14 @@ def test_what_is_compiled_is_pinned_where_it_is_compiled() -> None:
     for name in COMPILED:
         assert re.search(rf"{name}==[\d.]+$", script, re.MULTILINE)
         assert name not in versions("train.txt")
+
+
+@pytest.mark.parametrize("name", ["core", "train", "eval"])
+def test_conda_installs_the_lock_as_it_is_now(name: str) -> None:
+    """`make locks` and hand edits of a lock must reach the script, or an old environment would be taken for the new."""
+    script = (ENVS / f"{name}.post-deploy.sh").read_text()
+    digest = sha256((ENVS / f"{name}.txt").read_bytes()).hexdigest()
+    assert f'"{digest}  envs/{name}.txt"' in script
+    assert f"pip install -r envs/{name}.txt\n" in script
+    checked = subprocess.run(["bash", "-n"], input=script, text=True, check=False, capture_output=True)
+    assert checked.returncode == 0, checked.stderr

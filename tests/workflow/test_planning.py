@@ -31,9 +31,7 @@ def test_a_waiting_job_does_what_was_planned_whatever_has_become_of_the_study(sm
     in_a_process_of_its_own(smoke, "law", study="smoke")
     assert all(path.stat().st_mtime_ns > time for path, time in zip(made, before, strict=True))
     assert len(pd.read_parquet(made[0])) == 12
-    assert specifications == (
-        times_below(results, "**/specs/**/*.json") | times_below(results, "runs/*/cell.json")
-    )
+    assert specifications == (times_below(results, "**/specs/**/*.json") | times_below(results, "runs/*/cell.json"))
 
 
 def test_one_changed_cell_of_hundreds_plans_its_own_jobs_and_the_tables(tmp_path: Path) -> None:

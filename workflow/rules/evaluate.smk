@@ -11,6 +11,10 @@ rule evaluate:
         "results/{study}/logs/evaluate/{run}.log",
     conda:
         lambda w: studies.open(w.study).environment("evaluate")
+    container:
+        studies.software.evaluate.container
+    envmodules:
+        *studies.software.evaluate.modules,
     resources:
         **studies.resources("evaluate"),
     params:

@@ -10,6 +10,10 @@ rule train:
     priority: 1
     conda:
         lambda w: studies.open(w.study).environment("train")
+    container:
+        studies.software.train.container
+    envmodules:
+        *studies.software.train.modules,
     resources:
         **studies.resources("train"),
     params:

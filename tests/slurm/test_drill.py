@@ -1,0 +1,271 @@
+"""Faults of a cluster in the middle of a training: each ends with the tables of a training that nobody disturbed."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pandas as pd
+import pytest
+
+from tests.slurm.cluster import Cluster, wait_until
+from tests.slurm.drill import (
+    BEFORE,
+    BUDGETS,
+    CURVES,
+    LAST,
+    RESULTS,
+    RUN,
+    STEPS,
+    STUDY,
+    Drill,
+    Outcome,
+    one_run,
+    outcome,
+    slow_down,
+    table,
+)
+from tests.slurm.slurm_clone import slurm, trainings
+from tests.workflow.clone import REPOSITORY, Clone, files_below, steps_table
+
+TABLE = REPOSITORY / "slurm-drill.md"
+MIDDLE = LAST // 3
+MOST_LOST_STEPS = 40  # states are saved every 0.2 s, steps take 0.05 s and more
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Return a cluster with a third node, which belongs to the partition `fragile` only, and is its first choice."""
+    with Cluster(fragile=1) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def prepared(pristine: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = pristine.copy(tmp_path_factory.mktemp("prepared") / "clone")
+    clone.change_study(one_run, to="drill.yaml")
+    clone.snakemake(*BEFORE, *STUDY)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = prepared.copy(tmp_path_factory.mktemp("undisturbed") / "clone")
+    clone.snakemake(CURVES, *STUDY)
+    return clone
+
+
+def cancelled(drill: Drill, _: Cluster) -> str:
+    snakemake = drill.start()
+    slurm("scancel", drill.wait_for_step(MIDDLE).job_id)
+    drill.finish(snakemake)
+    return "submitted again"
+
+
+def out_of_time(drill: Drill, _: Cluster) -> str:
+    drill.place(runtime_min=1)
+    drill.finish(drill.start())
+    first, second = (job.limit_min for job in trainings(drill.clone))
+    assert (first, second) == (1, 2)
+    return "submitted again with half as much time again (1 min, then 2)"
+
+
+def preempted(drill: Drill, _: Cluster) -> str:
+    drill.place(gpus_per_node=4)
+    drill.options = ("--set-resources", "train:slurm_partition=scavenge")
+    snakemake = drill.start()
+    job = drill.wait_for_step(MIDDLE)
+    more_important = ["--partition=gpu", "--nodelist", job.nodes, "--gres=gpu:4", "--mem=100", "--time=5"]
+    slurm("sbatch", *more_important, "--output=/dev/null", "--wrap", "sleep 5")
+    drill.finish(snakemake)
+    return "requeued by Slurm"
+
+
+def killed_and_cancelled(drill: Drill, _: Cluster) -> str:
+    snakemake = drill.start()
+    job = drill.wait_for_step(MIDDLE)
+    drill.kill(snakemake)
+    locked = drill.start()
+    assert "--unlock" in locked.communicate()[0]
+    drill.unlock()
+    refused = drill.start()
+    said = refused.communicate()[0]
+    assert refused.returncode != 0
+    assert f"{job.job_id}  RUNNING  train drill_{RUN}" in said
+    assert "rlscale jobs --cancel" in said
+    assert drill.clone.rlscale("jobs", "--cancel").returncode == 0
+    drill.finish(drill.start())
+    return "the restart was refused and named the job; `rlscale jobs --cancel`; submitted again"
+
+
+def killed_and_waited_for(drill: Drill, _: Cluster) -> str:
+    snakemake = drill.start()
+    drill.wait_for_step(MIDDLE)
+    drill.kill(snakemake)
+    drill.unlock()
+    refused = drill.start()
+    assert "still live" in refused.communicate()[0]
+    assert drill.clone.rlscale("jobs", "--wait").returncode == 0
+    assert "Nothing to be done" in drill.finish(drill.start())
+    return "the restart was refused; `rlscale jobs --wait`; nothing was left to do"
+
+
+def killed_and_found_finished(drill: Drill, _: Cluster) -> str:
+    snakemake = drill.start()
+    drill.wait_for_step(MIDDLE)
+    drill.kill(snakemake)
+    wait_until(lambda: not drill.jobs(), "the orphan ends", 120)
+    drill.unlock()
+    assert "Nothing to be done" in drill.finish(drill.start())
+    return "the orphan finished; nothing was left to do"
+
+
+def interrupted(drill: Drill, _: Cluster) -> str:
+    snakemake = drill.start()
+    drill.wait_for_step(MIDDLE)
+    drill.interrupt(snakemake)
+    wait_until(lambda: not drill.jobs(), "Ctrl-C cancels the job", 60)
+    drill.finish(drill.start())
+    return "Ctrl-C cancelled the job; submitted again"
+
+
+def failing_twice(drill: Drill, _: Cluster) -> str:
+    drill.place(memory_gib=1, runtime_min=10)
+    trainer, mark = "src/rlscale/trainers/local/trainer.py", drill.clone / "failed-at"
+    guard = f"if step in (60, 150) and not Path('{mark}-%d' % step).exists(): Path('{mark}-%d' % step).touch(); 1 / 0"
+    drill.clone.replace(trainer, "time.sleep(0.05); row", f"{guard}\n            time.sleep(0.05); row")
+    drill.clone.replace(trainer, "from typing import Any\n", "from pathlib import Path\nfrom typing import Any\n")
+    drill.finish(drill.start())
+    asked = [(job.memory_mb_per_node, job.limit_min) for job in trainings(drill.clone)]
+    assert asked == [(1024, 10), (1536, 15), (2048, 20)]
+    return "submitted again twice, each time with half as much memory and time more"
+
+
+def node_down(drill: Drill, _: Cluster) -> str:
+    drill.options = ("--set-resources", "train:slurm_partition=fragile")
+    snakemake = drill.start()
+    job = drill.wait_for_step(MIDDLE)
+    assert job.nodes == "n2"
+    slurm("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=drill")
+    drill.finish(snakemake)
+    return "requeued by Slurm on another node"
+
+
+def node_lost(drill: Drill, cluster: Cluster) -> str:
+    drill.options = ("--set-resources", "train:slurm_partition=fragile")
+    snakemake = drill.start()
+    assert drill.wait_for_step(MIDDLE).nodes == "n2"
+    cluster.lose_node("n2")
+    try:
+        drill.finish(snakemake)
+    finally:
+        cluster.start_node("n2")
+    return "requeued by Slurm on another node, while the old processes ran on: the new ones waited for the lock"
+
+
+def controller_restarted(drill: Drill, cluster: Cluster) -> str:
+    snakemake = drill.start()
+    drill.wait_for_step(MIDDLE)
+    cluster.stop_controller()
+    time.sleep(5)
+    cluster.start_controller()
+    drill.finish(snakemake)
+    return "the job ran on"
+
+
+Fault = Callable[[Drill, Cluster], str]
+# So that Slurm looks at the clock, which it does twice a minute, and restarts are tried, before the training is over.
+SECONDS_A_STEP: dict[Fault, float] = {
+    out_of_time: 0.5,
+    killed_and_cancelled: 0.25,
+    killed_and_waited_for: 0.25,
+    node_lost: 0.25,
+}
+# In the order of their length; those of a node or of the whole cluster happen alone.
+TOGETHER: dict[str, Fault] = {
+    "walltime": out_of_time,
+    "a job that fails twice, then succeeds": failing_twice,
+    "kill -9 of Snakemake, restart while the job runs, cancel": killed_and_cancelled,
+    "kill -9 of Snakemake, restart while the job runs, wait": killed_and_waited_for,
+    "preemption with requeue": preempted,
+    "scancel": cancelled,
+    "Ctrl-C, then restart": interrupted,
+    "kill -9 of Snakemake, restart after the job finished": killed_and_found_finished,
+}
+ALONE: dict[str, Fault] = {
+    "node set down": node_down,
+    "node out of reach, its processes alive": node_lost,
+    "slurmctld restarted": controller_restarted,
+}
+FAULTS = TOGETHER | ALONE
+EXPECTED = {  # attempts, and states of Slurm's jobs
+    "walltime": (2, "TIMEOUT, COMPLETED"),
+    "a job that fails twice, then succeeds": (3, "FAILED, FAILED, COMPLETED"),
+    "kill -9 of Snakemake, restart while the job runs, cancel": (2, "CANCELLED, COMPLETED"),
+    "kill -9 of Snakemake, restart while the job runs, wait": (1, "COMPLETED"),
+    "preemption with requeue": (2, "COMPLETED (requeued 1×)"),
+    "scancel": (2, "CANCELLED, COMPLETED"),
+    "Ctrl-C, then restart": (2, "CANCELLED, COMPLETED"),
+    "kill -9 of Snakemake, restart after the job finished": (1, "COMPLETED"),
+    "node set down": (2, "COMPLETED (requeued 1×)"),
+    "node out of reach, its processes alive": (2, "COMPLETED (requeued 1×)"),
+    "slurmctld restarted": (1, "COMPLETED"),
+}
+
+
+@pytest.fixture(scope="module")
+def drills(
+    cluster: Cluster, prepared: Clone, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Drill, Outcome | BaseException]]:
+    """Return each fault's clone and outcome; an exception where it did not come to a good end."""
+
+    def drilled(name: str) -> tuple[Drill, Outcome | BaseException]:
+        fault = FAULTS[name]
+        drill = Drill(prepared.copy(folders / fault.__name__))
+        drill.place(runtime_min=30)
+        slow_down(drill.clone, SECONDS_A_STEP.get(fault, 0.05))
+        try:
+            with drill.watched():
+                happened = fault(drill, cluster)
+                drill.clone.snakemake(CURVES, *STUDY)
+            return drill, outcome(name, happened, drill)
+        except (Exception, subprocess.TimeoutExpired) as error:  # noqa: BLE001 - each fault fails its own tests only
+            return drill, error
+
+    folders = tmp_path_factory.mktemp("drills")
+    with ThreadPoolExecutor(4) as pool:
+        found = dict(zip(TOGETHER, pool.map(drilled, TOGETHER), strict=True))
+    found |= {name: drilled(name) for name in ALONE}
+    good = [result for _, result in found.values() if isinstance(result, Outcome)]
+    TABLE.write_text(table(good))
+    return found
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_tables_are_those_of_an_undisturbed_run(
+    name: str, drills: dict[str, tuple[Drill, Outcome | BaseException]], undisturbed: Clone
+) -> None:
+    drill, result = drills[name]
+    if isinstance(result, BaseException):
+        raise result
+    one, two = undisturbed / RESULTS, drill.clone / RESULTS
+    for pattern in ("tables/*.csv", "tables/*.parquet", f"runs/{RUN}/checkpoints/**/*", f"runs/{RUN}/rollouts.parquet"):
+        assert files_below(one, pattern) == files_below(two, pattern), pattern
+    first, second = (steps_table(clone / STEPS) for clone in (undisturbed, drill.clone))
+    assert len(first) == LAST
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_nothing_is_lost_and_nobody_writes_twice(
+    name: str, drills: dict[str, tuple[Drill, Outcome | BaseException]]
+) -> None:
+    drill, result = drills[name]
+    if isinstance(result, BaseException):
+        raise result
+    assert (result.duplicates, result.lost_checkpoints) == (0, 0)
+    assert drill.seen.checkpoints == {f"step-{step:06d}" for step in BUDGETS}
+    assert (result.attempts, result.jobs) == EXPECTED[name]
+    assert result.lost_steps <= MOST_LOST_STEPS
+    if result.attempts == 1:
+        assert result.lost_steps == 0
