@@ -108,6 +108,8 @@ rule train:
         "envs/core.yaml"
     resources:
         **STUDY["resources"]["train"],
+        mem_mb=lambda w, attempt: 1024 * (1 + attempt),
+        runtime=lambda w, attempt: 120 * (1 + attempt),
     params:
         version=VERSION["train"],
     shell:
@@ -128,6 +130,8 @@ rule evaluate:
         "envs/core.yaml"
     resources:
         **STUDY["resources"]["evaluate"],
+        mem_mb=lambda w, attempt: 1024 * (1 + attempt),
+        runtime=lambda w, attempt: 120 * (1 + attempt),
     params:
         version=VERSION["evaluate"],
     shell:

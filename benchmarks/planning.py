@@ -97,8 +97,9 @@ class Workflow:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of both workflows: the project's code as it stands here."""
-    return os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    """Return the environment of both workflows: the project's code as it stands here, compiled once."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPATH": str(ROOT / "src")}
 
 
 def planned_jobs(text: str) -> dict[str, int]:
@@ -168,7 +169,9 @@ def by_hand(folder: Path, planned: Workflow) -> Workflow:
 def _resources(needs: dict[str, int]) -> dict[str, int | str]:
     from rlscale.needs import Needs
 
-    return {name: value for name, value in Needs(**needs).resources(attempt=1).items() if value is not None}
+    values = Needs(**needs).resources(attempt=1)
+    functions = {"mem_mb", "runtime"}  # of the attempt, by hand too
+    return {name: value for name, value in values.items() if value is not None and name not in functions}
 
 
 def adopt(workflow: Workflow, other: Workflow) -> None:

@@ -7,6 +7,7 @@ that failed asks for more of both when it is submitted again.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from inspect import signature
 from math import ceil
 from typing import Any
 
@@ -93,7 +94,12 @@ def resource_functions(needs: Callable[[str, str], Needs]) -> dict[str, Callable
         return needs(study, run).resources(attempt)
 
     def asked(name: str) -> Callable[[Any, int], Resource]:
-        return lambda wildcards, attempt: resources(wildcards.study, wildcards.run, attempt)[name]
+        def of_job(wildcards: Any, attempt: int) -> Resource:
+            return resources(wildcards.study, wildcards.run, attempt)[name]
+
+        # Snakemake asks for the signature at each call, and finding it out takes longer than all else here.
+        vars(of_job)["__signature__"] = signature(of_job)
+        return of_job
 
     return {name: asked(name) for name in RESOURCES}
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
 from benchmarks.planning import Bench
+
 from tests.workflow.clone import Clone, times_below
 
 pytestmark = pytest.mark.slow
