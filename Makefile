@@ -10,7 +10,7 @@ BIN := .venv/bin
 # The models are small: one thread a job, as many jobs as cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup setup-dev run test test-openrlhf test-slurm install-slurm check locks format bench coverage clean
+.PHONY: setup setup-dev run test test-openrlhf test-slurm install-slurm check locks format bench bench-planning coverage clean
 
 setup: .venv/core
 setup-dev: .venv/dev
@@ -74,6 +74,9 @@ locks: setup-dev   # resolve the environments for GPUs again
 
 bench: setup-dev
 	@for file in benchmarks/fit.py benchmarks/ladder.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+bench-planning: setup-dev   # a quarter of an hour: grids of up to 3,000 runs, beside a Snakefile written by hand
+	$(BIN)/python benchmarks/planning.py
 
 coverage: setup-dev   # an hour; rewrites benchmarks/coverage.md
 	$(BIN)/python benchmarks/interval_coverage.py

@@ -14,7 +14,13 @@ from snakemake.utils import min_version
 
 from rlscale import forkserver
 from rlscale.errors import UserError
-from rlscale.workflow import STAGE_VERSION, Studies, cancel_timers, check_cluster
+from rlscale.workflow import (
+    STAGE_VERSION,
+    PlannedStudies,
+    Studies,
+    cancel_timers,
+    check_cluster,
+)
 
 min_version("9.27")
 
@@ -23,8 +29,9 @@ own = Path(sys.executable).parent
 is_deployed = bool(workflow.deployment_settings.deployment_method)
 shell.prefix(f"PATH=$PATH:{own}; " if is_deployed else f"PATH={own}:$PATH; ")
 
+# The Snakemake process of a job plans nothing: it asks what the one that started it wrote down.
 try:
-    studies = Studies(config)
+    studies = Studies(config) if workflow.is_main_process else PlannedStudies(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -57,7 +64,7 @@ include: "workflow/rules/law.smk"
 include: "workflow/rules/figures.smk"
 
 
-if gpus := studies.planned_gpus(sys.argv[1:]):
+if workflow.is_main_process and (gpus := studies.planned_gpus(sys.argv[1:])):
     print(gpus, file=sys.stderr)
 
 

@@ -150,20 +150,38 @@ def load_grid(path: Path) -> tuple[TrainedStudy, Ladder, Grid]:
     Raises:
         UserError: the study, its ladder, or the two together are wrong; or the study trains nothing.
     """
+    study, ladder, grid = load_expanded(path)
+    if not (isinstance(study, TrainedStudy) and ladder and grid):
+        raise UserError(f"{path}: this study trains nothing (its kind is published), so it has no runs")
+    return study, ladder, grid
+
+
+def load_expanded(path: Path) -> tuple[TrainedStudy | PublishedStudy, Ladder | None, Grid | None]:
+    """Return the study of a YAML file, its ladder, and its grid, which a study that trains nothing lacks.
+
+    Raises:
+        UserError: the study, its ladder, or the two together are wrong.
+    """
     document = _document(path)
     study = _study(document)
-    if not isinstance(study, TrainedStudy):
-        raise UserError(f"{path}: this study trains nothing (its kind is published), so it has no runs")
-    ladder_path = LADDERS / f"{study.ladder}.yaml"
-    if not ladder_path.is_file():
-        ladders = sorted(found.stem for found in LADDERS.glob("*.yaml"))
-        allowed = f"ladders in {LADDERS}: {', '.join(ladders) or 'none'}{did_you_mean(study.ladder, ladders)}"
-        raise document.error([Problem(("ladder",), f'is "{study.ladder}"; {allowed}')])
-    ladder = load_ladder(ladder_path)
+    ladder = _ladder_of(study, document)
+    if not (isinstance(study, TrainedStudy) and ladder):
+        return study, ladder, None
     try:
         return study, ladder, expand(study, ladder)
     except GridError as error:
         raise document.error(error.problems) from None
+
+
+def _ladder_of(study: TrainedStudy | PublishedStudy, document: Document) -> Ladder | None:
+    if study.ladder is None:
+        return None
+    path = LADDERS / f"{study.ladder}.yaml"
+    if not path.is_file():
+        ladders = sorted(found.stem for found in LADDERS.glob("*.yaml"))
+        allowed = f"ladders in {LADDERS}: {', '.join(ladders) or 'none'}{did_you_mean(study.ladder, ladders)}"
+        raise document.error([Problem(("ladder",), f'is "{study.ladder}"; {allowed}')])
+    return load_ladder(path)
 
 
 def _document(path: Path) -> Document:

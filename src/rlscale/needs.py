@@ -4,8 +4,12 @@ Where a placement does not say, it is estimated: memory from the model's shape, 
 that failed asks for more of both when it is submitted again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from inspect import signature
 from math import ceil
+from typing import Any
 
 from rlscale.grid import Run
 from rlscale.ladder import HubLadder, Ladder
@@ -78,12 +82,34 @@ RESOURCES = tuple(ON_ONE_CPU.resources(attempt=1))
 """Names of the resources that training and evaluation ask for."""
 
 
-def training_needs(run: Run, ladder: Ladder, price: Price) -> Needs:
-    """Return what training a run asks for."""
+def resource_functions(needs: Callable[[str, str], Needs]) -> dict[str, Callable[[Any, int], Resource]]:
+    """Return for each resource the function of a job's wildcards and attempt that says how much it asks for.
+
+    Args:
+        needs: what a job of a study and a run occupies; asked once a job and attempt, however many resources there are.
+    """
+
+    @cache
+    def resources(study: str, run: str, attempt: int) -> dict[str, Resource]:
+        return needs(study, run).resources(attempt)
+
+    def asked(name: str) -> Callable[[Any, int], Resource]:
+        def of_job(wildcards: Any, attempt: int) -> Resource:
+            return resources(wildcards.study, wildcards.run, attempt)[name]
+
+        # Snakemake asks for the signature at each call, and finding it out takes longer than all else here.
+        vars(of_job)["__signature__"] = signature(of_job)
+        return of_job
+
+    return {name: asked(name) for name in RESOURCES}
+
+
+def training_needs(run: Run, ladder: Ladder, price: Price | None) -> Needs:
+    """Return what training a run asks for; without a price, the time of a CPU."""
     placement = ladder.placement_of(run.model)
     if placement is None:
         return ON_ONE_CPU
-    shape, gpus = _shape(run, ladder), price.gpus(run)
+    shape, gpus = _shape(run, ladder), price.gpus(run) if price else None
     estimated_min = ceil(60 * gpus.wall_hours) + START_MINUTES if gpus else CPU_MINUTES
     memory_gib = host_memory_gib(shape, placement) if shape else CPU_MEMORY_MB / 1024
     return Needs(

@@ -5,6 +5,7 @@ repository root for Snakemake and the command line alike, so that no record name
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 RESULTS = Path("results")
@@ -18,7 +19,7 @@ class StudyPaths:
 
     study: str
 
-    @property
+    @cached_property
     def root(self) -> Path:
         """Everything of the study."""
         return RESULTS / self.study

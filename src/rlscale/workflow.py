@@ -2,38 +2,37 @@
 
 Opening a study expands its grid once and writes the specification of every job, each only if its content changed. The
 specifications are inputs of the jobs, so a changed value, and not a touched or re-spelt file, runs again exactly the
-jobs that depend on it.
+jobs that depend on it. All of this is planning: the process of a job asks `rlscale.planned` instead.
 """
 
 import json
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from rlscale.config import find_study, load_grid, load_ladder, load_study, shipped_studies
+from rlscale.config import find_study, load_expanded, shipped_studies
 from rlscale.errors import UserError, did_you_mean
-from rlscale.files import write_if_changed
-from rlscale.grid import Grid, Run
-from rlscale.identity import RUN_ATTRIBUTES, Coordinates
-from rlscale.ladder import HubLadder, Ladder
-from rlscale.model_base import FULL_SUPERVISION
-from rlscale.needs import RESOURCES, Needs, Resource, evaluation_needs, training_needs
-from rlscale.paths import LADDERS, StudyPaths, record_of
+from rlscale.files import write_changed
+from rlscale.grid import Run
+from rlscale.ladder import HubLadder
+from rlscale.needs import Needs, Resource, evaluation_needs, resource_functions, training_needs
+from rlscale.paths import StudyPaths
+from rlscale.planned import PlannedStudies, runs_by_needs, training_inputs
 from rlscale.price import Price, grid_price
 from rlscale.provenance import STAGE_VERSION
 from rlscale.slurm import SlurmSilentError, refuse_live_jobs, status_command
 from rlscale.software import read_software
+from rlscale.specifications import Specifications
 from rlscale.study import PublishedStudy, TrainedStudy
 
 DEFAULT_STUDY = "mini"
 CONFIG_KEYS = ("study", "software")
-FACTORS = ("group_size", "reward_accuracy", "skill_share", "variant")
 
-__all__ = ["STAGE_VERSION", "OpenStudy", "Studies", "cancel_timers", "check_cluster"]
+__all__ = ["STAGE_VERSION", "OpenStudy", "PlannedStudies", "Studies", "cancel_timers", "check_cluster"]
 
 
 def cancel_timers() -> None:
@@ -108,13 +107,7 @@ class Studies:
         Args:
             stage: train or evaluate.
         """
-
-        def asked(name: str) -> Callable[[Any, int], Resource]:
-            return lambda wildcards, attempt: (
-                self.open(wildcards.study).needs(stage, wildcards.run).resources(attempt)[name]
-            )
-
-        return {name: asked(name) for name in RESOURCES}
+        return resource_functions(lambda study, run: self.open(study).needs(stage, run))
 
     def targets(self, name: str) -> list[str]:
         """Return the files that make a study complete, those of its companions included.
@@ -150,13 +143,13 @@ class OpenStudy:
 
     def __init__(self, name: str, file: Path) -> None:
         self.paths = StudyPaths(name)
-        self.study = load_study(file)
-        self.grid: Grid | None = None
-        self.ladder: Ladder | None = None
-        if isinstance(self.study, TrainedStudy):
-            self.study, self.ladder, self.grid = load_grid(file)
-        self.figures = self._figures()
-        self._write_specs()
+        self.study, self.ladder, self.grid = load_expanded(file)
+        specifications = Specifications(self.paths, self.study, self.ladder, self.grid)
+        self.figures = list(specifications.figures)
+        texts = (
+            (path, json.dumps(content, indent=1, sort_keys=True) + "\n") for path, content in specifications.files()
+        )
+        write_changed([*texts, (self.paths.spec("study", "jobs"), json.dumps(self._plan(), sort_keys=True) + "\n")])
 
     def targets(self) -> list[str]:
         """Return the files that make the study complete."""
@@ -170,11 +163,7 @@ class OpenStudy:
     def training_inputs(self, run_id: str) -> dict[str, str]:
         """Return what training a run needs: its cell, the record of its base, its problems."""
         run = self._run(run_id)
-        return {
-            "cell": str(self.paths.cell(run_id)),
-            "base": str(record_of(self.paths.base(run.base_id))),
-            "pool": str(self.paths.pool(run.pool_id)),
-        }
+        return training_inputs(self.paths, run_id, run.base_id, run.pool_id)
 
     def environment(self, stage: str) -> str:
         """Return the file of a stage's software environment, relative to the rules."""
@@ -186,16 +175,16 @@ class OpenStudy:
 
     @cached_property
     def price(self) -> Price | None:
-        """What the study costs; None where it trains nothing."""
-        if not (isinstance(self.study, TrainedStudy) and self.ladder and self.grid):
+        """What the study costs on the GPUs that its ladder states; None where it states none, or nothing is trained."""
+        is_placed = isinstance(self.ladder, HubLadder) and self.ladder.gpu is not None
+        if not (is_placed and isinstance(self.study, TrainedStudy) and self.ladder and self.grid):
             return None
         return grid_price(self.study, self.ladder, self.grid)
 
-    @cache  # noqa: B019 - one instance lives as long as the process
     def needs(self, stage: str, run_id: str) -> Needs:
         """Return what training (`train`) or evaluation (`evaluate`) of a run asks a cluster for."""
         run = self._run(run_id)
-        if not (isinstance(self.study, TrainedStudy) and self.ladder and self.price):
+        if not (isinstance(self.study, TrainedStudy) and self.ladder):
             raise TypeError("published points have no runs")
         if stage == "train":
             return training_needs(run, self.ladder, self.price)
@@ -223,28 +212,13 @@ class OpenStudy:
         reuse = self.study.reuse if isinstance(self.study, PublishedStudy) else None
         return [*needed, reuse] if reuse else needed
 
-    def _measure(self) -> dict[str, object]:
-        """Return which score test loss is made of."""
-        if not isinstance(self.study, TrainedStudy):
-            raise TypeError("published points do not say what they measure")
-        return {"suite": self.study.evaluation.suites[0], "mode": self.study.evaluation.primary}
-
-    def _non_embedding(self) -> dict[str, int] | None:
-        """Return the parameters without embeddings by nominal size, where a ladder of downloaded models gives them."""
-        ladder = load_ladder(LADDERS / f"{self.study.ladder}.yaml") if self.study.ladder else None
-        if not isinstance(ladder, HubLadder):
-            return None
-        return {str(model.params): model.non_embedding_params for model in ladder.models.values()}
-
-    def _findings_spec(self) -> dict[str, object]:
-        law = self.study.law
-        reuse = self.study.reuse if isinstance(self.study, PublishedStudy) else None
+    def _plan(self) -> dict[str, object]:
+        """Return what `rlscale.planned` tells the processes of jobs; no job depends on it."""
+        stages = ("train", "evaluate")
         return {
-            "x": list(law.x),
-            "loss": law.loss[0],
-            "first_step": law.first_step,
-            "reuse": reuse,
-            "scores": self.grid is not None,
+            "environments": {stage: self.environment(stage) for stage in stages},
+            "inputs": {"curves": self.curve_inputs(), "law": self.law_inputs(), "findings": self.findings_inputs()},
+            "needs": {stage: runs_by_needs(self._runs(), partial(self.needs, stage)) for stage in stages},
         }
 
     def _runs(self) -> dict[str, Run]:
@@ -255,90 +229,3 @@ class OpenStudy:
             return self._runs()[run_id]
         except KeyError:
             raise UserError(f"study {self.paths.study} has no run {run_id}: `rlscale cells` lists them") from None
-
-    def _figures(self) -> dict[str, dict[str, object]]:
-        """Return the figures that the study can have, and how to draw each."""
-        law = self.study.law
-        common = {"block": self._block(), "first_step": law.first_step}
-        figures: dict[str, dict[str, object]] = {}
-        for x in law.x:
-            drawn = {"x": x, "fit": f"{x}_{law.loss[0]}", **common}
-            figures[f"loss_{x}"] = {"kind": "loss", **drawn}
-            figures[f"slope_{x}"] = {"kind": "slope", **drawn}
-            figures[f"forecast_{x}"] = {"kind": "forecast", "x": x}
-            figures[f"tournament_{x}"] = {"kind": "tournament", "x": x}
-            if law.intervals == "profile":
-                figures[f"profile_{x}"] = {"kind": "profile", "fit": f"{x}_{law.loss[0]}"}
-        runs = self._runs().values()
-        if _varies_alone(runs, "tau"):
-            figures["reuse"] = {"kind": "reuse"}
-        for name in FACTORS:
-            if _varies_alone(runs, name):
-                figures[name] = {"kind": "factor", "factor": name}
-        if _has_controls(runs):
-            figures["controls"] = {"kind": "controls", "first_step": law.first_step}
-        return figures
-
-    def _block(self) -> str | None:
-        return self.study.law.block if self.grid else None
-
-    def _specs(self) -> Iterator[tuple[Path, object]]:
-        law = self.study.law.model_dump(mode="json", exclude={"gates", "block"}) | {"block": self._block()}
-        measure = self._measure() if self.grid else None
-        yield self.paths.spec("study", "law"), law | {"measure": measure, "non_embedding_params": self._non_embedding()}
-        yield self.paths.spec("study", "findings"), self._findings_spec()
-        for name, figure in self.figures.items():
-            yield self.paths.spec("figures", name), figure
-        if isinstance(self.study, PublishedStudy):
-            yield self.paths.spec("study", "curves"), {"kind": "published", "points": self.study.points}
-        if isinstance(self.study, TrainedStudy) and self.grid:
-            yield from self._training_specs(self.study, self.grid)
-
-    def _training_specs(self, study: TrainedStudy, grid: Grid) -> Iterator[tuple[Path, object]]:
-        yield self.paths.spec("study", "suites"), grid.suites
-        yield self.paths.spec("study", "retention"), {"keep_checkpoints": study.keep_checkpoints}
-        yield self.paths.spec("study", "evaluation"), {"evaluator": study.evaluator, "settings": grid.evaluation}
-        measure = self._measure() | {"gates": study.law.gates.model_dump(mode="json")}
-        runs = [{"run": run.run_id, **_attributes(run)} for run in grid.runs.values()]
-        yield self.paths.spec("study", "curves"), {"kind": "trained", "measure": measure, "runs": runs}
-        for pool in grid.pools.values():
-            yield self.paths.spec("pools", pool.pool_id), pool.spec
-        for base in grid.bases.values():
-            yield self.paths.spec("bases", base.base_id), base.spec
-        for model in sorted({run.model for run in grid.runs.values()}):
-            placement = self.ladder.placement_of(model) if self.ladder else None
-            if placement is not None:
-                yield self.paths.spec("placements", model), placement.model_dump(mode="json")
-        for run in grid.runs.values():
-            yield self.paths.cell(run.run_id), run.cell_spec() | {"base": run.base_id, "pool": run.pool_id}
-
-    def _write_specs(self) -> None:
-        for path, content in self._specs():
-            write_if_changed(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
-def _attributes(run: Run) -> dict[str, object]:
-    return {name: getattr(run, name) for name in RUN_ATTRIBUTES}
-
-
-def _has_controls(runs: Iterable[Run]) -> bool:
-    """Return whether three sizes have one supervision other than full, or one size has three, all else being equal."""
-    sizes: dict[tuple[object, ...], set[object]] = {}
-    levels: dict[tuple[object, ...], set[object]] = {}
-    apart = {"model", "params", "supervision", "base_seed", "seed"}
-    for run in runs:
-        others = tuple(getattr(run, name) for name in Coordinates.__annotations__ if name not in apart)
-        levels.setdefault((*others, run.params), set()).add(run.supervision)
-        if run.supervision != FULL_SUPERVISION:
-            sizes.setdefault((*others, run.supervision), set()).add(run.params)
-    return any(len(found) >= 3 for found in (*sizes.values(), *levels.values()))
-
-
-def _varies_alone(runs: Iterable[Run], axis: str) -> bool:
-    """Return whether two runs differ in ``axis`` and in nothing else."""
-    seen: dict[tuple[object, ...], object] = {}
-    for run in runs:
-        others = tuple(getattr(run, name) for name in Coordinates.__annotations__ if name != axis)
-        if seen.setdefault(others, getattr(run, axis)) != getattr(run, axis):
-            return True
-    return False

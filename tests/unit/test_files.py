@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlscale.files import atomic_file, atomic_folder, remove_folder, write_bytes, write_if_changed, write_text
+from rlscale.files import atomic_file, atomic_folder, remove_folder, write_bytes, write_changed, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -110,15 +110,32 @@ def test_what_a_killed_process_of_the_same_number_left_is_no_obstacle(
     assert names(tmp_path) == ["folder"]
 
 
-def test_an_unchanged_text_keeps_its_time_stamp(tmp_path: Path) -> None:
-    path = tmp_path / "sub" / "file"
-    assert write_if_changed(path, "one\n")
-    os.utime(path, ns=(1_000_000_000, 1_000_000_000))
-    assert not write_if_changed(path, "one\n")
-    assert path.stat().st_mtime_ns == 1_000_000_000
-    assert write_if_changed(path, "two\n")
-    assert path.stat().st_mtime_ns != 1_000_000_000
-    assert path.read_text() == "two\n"
+def test_only_what_changed_is_written(tmp_path: Path) -> None:
+    paths = [tmp_path / "sub" / "one", tmp_path / "sub" / "two", tmp_path / "other" / "three"]
+    assert write_changed((path, "τ\n") for path in paths) == paths
+    for path in paths:
+        os.utime(path, ns=(1_000_000_000, 1_000_000_000))
+    assert write_changed([(paths[0], "τ\n"), (paths[1], "4\n"), (paths[2], "τ\n")]) == [paths[1]]
+    assert [path.stat().st_mtime_ns == 1_000_000_000 for path in paths] == [True, False, True]
+    assert [path.read_text() for path in paths] == ["τ\n", "4\n", "τ\n"]
+    assert names(tmp_path / "sub") == ["one", "two"]
+
+
+def test_texts_take_their_places_only_once_all_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("old\n")
+    flushed: list[list[str]] = []
+
+    def fail_at_the_second(descriptor: int) -> None:
+        flushed.append([path.read_text() for path in (one, two) if path.exists()])
+        if len(flushed) == 2:
+            raise OSError(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_at_the_second)
+    with pytest.raises(OSError, match=r"\d"):
+        write_changed([(one, "new\n"), (two, "new\n")])
+    assert flushed == [["old\n"], ["old\n"]]
+    assert (names(tmp_path), one.read_text()) == (["one"], "old\n")
 
 
 def test_removing_takes_all_below_and_needs_nothing_to_be_there(tmp_path: Path) -> None:
