@@ -25,6 +25,7 @@ import psutil  # type: ignore[import-untyped]
 
 BASE = Path("/tmp/rlscale-slurm")  # noqa: S108 - short, as paths of sockets must be; one cluster a machine
 ETC = Path("/etc/slurm")
+NAME = "rlscale-test"
 MARK = "# written by the test cluster of rlscale\n"
 MUNGE_SOCKET = Path("/run/munge/munge.socket.2")
 SECONDS_TO_START = 60.0
@@ -105,6 +106,9 @@ class Cluster:
             _end(file)
         for name in ("slurmctld", "slurmdbd", "mariadbd", "munged"):
             _end(BASE / f"pids/{name}.pid")
+        for process in psutil.process_iter():
+            if _is_ours(process):
+                process.kill()
         for file in ETC.glob("*.conf"):
             if file.is_file() and file.read_text(errors="replace").startswith(MARK):
                 file.unlink()
@@ -139,7 +143,7 @@ class Cluster:
         storage = "accounting_storage/slurmdbd" if self.accounting else "accounting_storage/none"
         last = len(self.nodes) - 1
         slurm = {
-            "ClusterName": "rlscale",
+            "ClusterName": NAME,
             "SlurmctldHost": f"{host}(127.0.0.1)",
             "SlurmctldPort": CONTROLLER_PORT,
             "SlurmUser": "root",
@@ -297,8 +301,8 @@ def _start_accounting() -> None:
     _run("slurmdbd")
     listing = ["sacctmgr", "--noheader", "list", "cluster"]
     wait_until(lambda: subprocess.run(listing, capture_output=True, check=False).returncode == 0, "slurmdbd")
-    _run("sacctmgr", "--immediate", "add", "cluster", "rlscale")
-    _run("sacctmgr", "--immediate", "add", "account", "research", "cluster=rlscale")
+    _run("sacctmgr", "--immediate", "add", "cluster", NAME)
+    _run("sacctmgr", "--immediate", "add", "account", "research", f"cluster={NAME}")
     _run("sacctmgr", "--immediate", "add", "user", "root", "account=research")
 
 
@@ -327,6 +331,14 @@ def _daemon(pid_file: Path) -> psutil.Process | None:
         process = psutil.Process(int(text)) if text else None
         return process if process and process.name() == pid_file.name.split(".")[0] else None
     return None
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    """Return whether a process belongs to a job of the cluster; some outlive the end of their node."""
+    try:
+        return str(process.environ().get("SLURM_WORKING_CLUSTER", "")).startswith(f"{NAME}:")
+    except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
 
 
 def _end(pid_file: Path, number: int = signal.SIGTERM) -> None:
