@@ -63,7 +63,7 @@ class Needs:
         more = 1 + MORE_EACH_ATTEMPT * (attempt - 1)
         is_wide = self.nodes > 1
         return {
-            "nodes": self.nodes,
+            "nodes": self.nodes if is_wide or self.gpus_per_node else None,  # jobs that go together add theirs up
             "gpu": self.nodes * self.gpus_per_node,
             "gres": f"gpu:{self.gpus_per_node}" if self.gpus_per_node else None,
             "mpi": "srun" if is_wide else None,

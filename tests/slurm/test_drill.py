@@ -1,9 +1,10 @@
 """Faults of a cluster in the middle of a training: each ends with the tables of a training that nobody disturbed."""
 
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pandas as pd
 import pytest
@@ -30,14 +31,8 @@ from tests.workflow.clone import REPOSITORY, Clone, files_below, steps_table
 
 TABLE = REPOSITORY / "slurm-drill.md"
 MIDDLE = LAST // 3
+BREAKABLE = threading.Lock()  # node n2 breaks for one at a time
 MOST_LOST_STEPS = 40  # states are saved every 0.2 s, steps take 0.05 s and more
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """Return a cluster with a third node, which belongs to the partition `fragile` only, and is its first choice."""
-    with Cluster(fragile=1) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +66,11 @@ def out_of_time(drill: Drill, _: Cluster) -> str:
 
 
 def preempted(drill: Drill, _: Cluster) -> str:
-    drill.place(gpus_per_node=4)
+    drill.place(memory_gib=11)
     drill.options = ("--set-resources", "train:slurm_partition=scavenge")
     snakemake = drill.start()
     job = drill.wait_for_step(MIDDLE)
-    more_important = ["--partition=gpu", "--nodelist", job.nodes, "--gres=gpu:4", "--mem=100", "--time=5"]
+    more_important = ["--partition=gpu", "--nodelist", job.nodes, "--mem=9000", "--time=5"]
     slurm("sbatch", *more_important, "--output=/dev/null", "--wrap", "sleep 5")
     drill.finish(snakemake)
     return "requeued by Slurm"
@@ -143,23 +138,25 @@ def failing_twice(drill: Drill, _: Cluster) -> str:
 
 def node_down(drill: Drill, _: Cluster) -> str:
     drill.options = ("--set-resources", "train:slurm_partition=fragile")
-    snakemake = drill.start()
-    job = drill.wait_for_step(MIDDLE)
-    assert job.nodes == "n2"
-    slurm("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=drill")
-    drill.finish(snakemake)
+    with BREAKABLE:
+        snakemake = drill.start()
+        assert drill.wait_for_step(MIDDLE).nodes == "n2"
+        slurm("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=drill")
+        drill.finish(snakemake)
     return "requeued by Slurm on another node"
 
 
 def node_lost(drill: Drill, cluster: Cluster) -> str:
     drill.options = ("--set-resources", "train:slurm_partition=fragile")
-    snakemake = drill.start()
-    assert drill.wait_for_step(MIDDLE).nodes == "n2"
-    cluster.lose_node("n2")
-    try:
-        drill.finish(snakemake)
-    finally:
-        cluster.start_node("n2")
+    with BREAKABLE:
+        wait_until(lambda: cluster.states().get("n2") == "idle", "n2 is back", 60)
+        snakemake = drill.start()
+        assert drill.wait_for_step(MIDDLE).nodes == "n2"
+        cluster.lose_node("n2")
+        try:
+            drill.finish(snakemake)
+        finally:
+            cluster.start_node("n2")
     return "requeued by Slurm on another node, while the old processes ran on: the new ones waited for the lock"
 
 
@@ -181,9 +178,11 @@ SECONDS_A_STEP: dict[Fault, float] = {
     killed_and_waited_for: 0.25,
     node_lost: 0.25,
 }
-# In the order of their length; those of a node or of the whole cluster happen alone.
+# The long ones first; that of the whole cluster happens alone.
 TOGETHER: dict[str, Fault] = {
     "walltime": out_of_time,
+    "node set down": node_down,
+    "node out of reach, its processes alive": node_lost,
     "a job that fails twice, then succeeds": failing_twice,
     "kill -9 of Snakemake, restart while the job runs, cancel": killed_and_cancelled,
     "kill -9 of Snakemake, restart while the job runs, wait": killed_and_waited_for,
@@ -192,11 +191,7 @@ TOGETHER: dict[str, Fault] = {
     "Ctrl-C, then restart": interrupted,
     "kill -9 of Snakemake, restart after the job finished": killed_and_found_finished,
 }
-ALONE: dict[str, Fault] = {
-    "node set down": node_down,
-    "node out of reach, its processes alive": node_lost,
-    "slurmctld restarted": controller_restarted,
-}
+ALONE: dict[str, Fault] = {"slurmctld restarted": controller_restarted}
 FAULTS = TOGETHER | ALONE
 EXPECTED = {  # attempts, and states of Slurm's jobs
     "walltime": (2, "TIMEOUT, COMPLETED"),
@@ -215,7 +210,10 @@ EXPECTED = {  # attempts, and states of Slurm's jobs
 
 @pytest.fixture(scope="module")
 def drills(
-    cluster: Cluster, prepared: Clone, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster,
+    prepared: Clone,
+    smoke_being_made: Future[tuple[Clone, str]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, tuple[Drill, Outcome | BaseException]]:
     """Return each fault's clone and outcome; an exception where it did not come to a good end."""
 
@@ -235,6 +233,7 @@ def drills(
     folders = tmp_path_factory.mktemp("drills")
     with ThreadPoolExecutor(4) as pool:
         found = dict(zip(TOGETHER, pool.map(drilled, TOGETHER), strict=True))
+    wait([smoke_being_made])
     found |= {name: drilled(name) for name in ALONE}
     good = [result for _, result in found.values() if isinstance(result, Outcome)]
     TABLE.write_text(table(good))

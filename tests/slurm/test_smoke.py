@@ -1,35 +1,21 @@
 """`snakemake --profile slurm` makes the study smoke, and every training gets what its model's placement says."""
 
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from rlscale.attempts import attempts
 from rlscale.needs import CPU_MEMORY_MB
-from tests.slurm.slurm_clone import slurm_arguments, trainings
+from tests.slurm.conftest import PLACEMENTS
+from tests.slurm.slurm_clone import allocations, slurm_arguments, trainings
 from tests.workflow.clone import Clone
-
-# Unlike each other in everything: memory and time stated for some, and one run on two nodes.
-PLACEMENTS: dict[str, dict[str, Any]] = {
-    "q3k": {"gpus_per_node": 1, "cpus_per_node": 2, "memory_gib": 1.5, "runtime_min": 11},
-    "q5k": {"gpus_per_node": 4, "cpus_per_node": 1, "runtime_min": 12},
-    "q12k": {"nodes": 2, "gpus_per_node": 3, "cpus_per_node": 1, "memory_gib": 1, "runtime_min": 13},
-}
 
 
 @pytest.fixture(scope="module")
-def made(request: pytest.FixtureRequest, pristine: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def made(smoke_being_made: Future[tuple[Clone, str]]) -> Clone:
     """Return a clone in which the study smoke was made on the cluster. Not to be changed."""
-    request.getfixturevalue("cluster")
-    clone = pristine.copy(tmp_path_factory.mktemp("slurm") / "clone")
-    path, yaml = clone / "config/models/smoke.yaml", YAML()
-    ladder = yaml.load(path)
-    for name, placement in PLACEMENTS.items():
-        ladder["models"][name]["placement"] = {**placement, "reason": "fake GPUs"}
-    yaml.dump(ladder, path)
-    said = clone.snakemake(*slurm_arguments("smoke"))
+    clone, said = smoke_being_made.result()
     assert "Slurm jobs are followed with squeue." in said
     return clone
 
@@ -59,13 +45,23 @@ def test_every_training_ran_once(made: Clone) -> None:
         assert [attempt.outcome for attempt in attempts(state)] == ["done"], run.name
 
 
-def test_small_jobs_are_grouped_or_local(made: Clone) -> None:
-    from tests.slurm.slurm_clone import allocations
+def test_small_jobs_run_beside_snakemake(made: Clone) -> None:
+    rules = {job.rule for job in allocations(made.folder)}
+    assert rules == {"base", "train", "evaluate", "grade", "law", "compare", "sensitivity"}
 
-    rules = [job.rule for job in allocations(made.folder)]
-    graded = sum("grade" in rule for rule in rules)
-    assert graded == 1, "six gradings in one job"
-    assert not {"pool", "suites", "curves", "findings", "figure_loss"} & set(rules)
+
+def test_small_runs_go_together_into_one_job(pristine: Clone, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    request.getfixturevalue("cluster")
+    clone = pristine.copy(tmp_path / "clone")
+    runs = [f"{model}_base_b0_s0" for model in ("q3k", "q5k", "q12k")]
+    before = [f"results/smoke/models/{run.removesuffix('_s0')}.record.json" for run in runs]
+    clone.snakemake(*before, "results/smoke/data/pools/chain.parquet", "results/smoke/data/suites.parquet")
+    scores = [f"results/smoke/runs/{run}/scores.parquet" for run in runs]
+    together = ["--groups", "train=run", "evaluate=run", "grade=run", "--group-components", "run=3"]
+    clone.snakemake(*slurm_arguments(*scores), *together)
+    (job,) = allocations(clone.folder)
+    assert (job.state, job.nodes, job.cpus) == ("COMPLETED", 1, 3)
+    assert all((clone / path).is_file() for path in scores)
 
 
 def test_tables_are_those_of_a_laptop(made: Clone, pristine: Clone, tmp_path: Path) -> None:
