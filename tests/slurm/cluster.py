@@ -10,32 +10,36 @@ it started are ended.
 
 import argparse
 import os
-import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-BASE = Path("/tmp/rlscale-slurm")  # noqa: S108 - short, as paths of sockets must be; one cluster a machine
-ETC = Path("/etc/slurm")
-NAME = "rlscale-test"
-MARK = "# written by the test cluster of rlscale\n"
-MUNGE_SOCKET = Path("/run/munge/munge.socket.2")
-SECONDS_TO_START = 60.0
+from tests.slurm.daemons import (
+    ACCOUNTING_PORT,
+    BASE,
+    CONTROLLER_PORT,
+    ETC,
+    FIRST_NODE_PORT,
+    MARK,
+    NAME,
+    ClusterError,
+    daemon,
+    end,
+    is_ours,
+    run,
+    start_accounting,
+    start_munge,
+    wait_until,
+    write,
+)
+
 NEEDED = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch")
 NEEDED_FOR_ACCOUNTING = ("mariadbd", "mariadb", "mariadb-install-db", "slurmdbd", "sacctmgr")
-DATABASE_PORT, ACCOUNTING_PORT, CONTROLLER_PORT, FIRST_NODE_PORT = 26813, 26819, 26817, 26900
-
-
-class ClusterError(Exception):
-    """The cluster cannot be started here; the message says why."""
 
 
 class Cluster:
@@ -88,10 +92,10 @@ class Cluster:
             (BASE / folder).mkdir(parents=True, exist_ok=True)
         BASE.chmod(0o755)
         (BASE / "munge").chmod(0o711)
-        _start_munge()
+        start_munge()
         self._write_configuration()
         if self.accounting:
-            _start_accounting()
+            start_accounting()
         self.start_controller()
         for node in self.nodes:
             self.start_node(node)
@@ -103,11 +107,11 @@ class Cluster:
             subprocess.run(["scancel", "--user=root", "--full"], capture_output=True, timeout=10, check=False)
             time.sleep(1)
         for file in sorted((BASE / "pids").glob("slurmd.*.pid")):
-            _end(file)
+            end(file)
         for name in ("slurmctld", "slurmdbd", "mariadbd", "munged"):
-            _end(BASE / f"pids/{name}.pid")
+            end(BASE / f"pids/{name}.pid")
         for process in psutil.process_iter():
-            if _is_ours(process):
+            if is_ours(process):
                 process.kill()
         for file in ETC.glob("*.conf"):
             if file.is_file() and file.read_text(errors="replace").startswith(MARK):
@@ -116,20 +120,20 @@ class Cluster:
 
     def start_controller(self) -> None:
         """Start slurmctld; it takes up the state that an earlier one left."""
-        _run("slurmctld")
+        run("slurmctld")
 
     def stop_controller(self) -> None:
         """End slurmctld; jobs run on."""
-        _end(BASE / "pids/slurmctld.pid")
+        end(BASE / "pids/slurmctld.pid")
 
     def start_node(self, node: str) -> None:
         """Start the slurmd of a node."""
         (BASE / f"spool.{node}").mkdir(exist_ok=True)
-        _run("slurmd", "-N", node)
+        run("slurmd", "-N", node)
 
     def lose_node(self, node: str) -> None:
         """Kill the slurmd of a node and nothing else: Slurm cannot reach it, and what runs there runs on."""
-        _end(BASE / f"pids/slurmd.{node}.pid", signal.SIGKILL)
+        end(BASE / f"pids/slurmd.{node}.pid", signal.SIGKILL)
 
     def states(self) -> dict[str, str]:
         """Return the state of every node, by its name; empty while the controller does not answer."""
@@ -193,7 +197,7 @@ class Cluster:
             "PartitionName=fragile Nodes=ALL MaxTime=1-0 State=UP PriorityTier=10",
         )
         settings = [f"{name}={value}" for name, value in slurm.items()]
-        _write(ETC / "slurm.conf", [*settings, *nodes, *partitions])
+        write(ETC / "slurm.conf", [*settings, *nodes, *partitions])
         # Records without File= are dropped, so a GPU is a device of its own that swallows everything, as /dev/null.
         for number in range(self.gpus):
             device = BASE / f"dev/gpu{number}"
@@ -201,7 +205,7 @@ class Cluster:
                 os.mknod(device, 0o20666, os.makedev(1, 3))
         files = f"{BASE}/dev/gpu[0-{self.gpus - 1}]"
         gpus = f"NodeName=n[0-{last}] Name=gpu File={files} Flags=nvidia_gpu_env"
-        _write(ETC / "gres.conf", ["AutoDetect=off", gpus])
+        write(ETC / "gres.conf", ["AutoDetect=off", gpus])
 
 
 def check_possible(*, accounting: bool) -> None:
@@ -215,142 +219,14 @@ def check_possible(*, accounting: bool) -> None:
     needed = (*NEEDED, *(NEEDED_FOR_ACCOUNTING if accounting else ()))
     if missing := [name for name in needed if shutil.which(name) is None]:
         raise ClusterError(f"not installed: {', '.join(missing)}; `make install-slurm` installs Debian's packages")
-    if _daemon(BASE / "pids/slurmctld.pid"):
-        raise ClusterError("a test cluster runs here already; `python -m tests.slurm.cluster stop` ends it")
     for name in ("slurm.conf", "gres.conf", "slurmdbd.conf"):
         file = ETC / name
         if file.is_symlink() or (file.exists() and not file.read_text(errors="replace").startswith(MARK)):
             raise ClusterError(
                 f"{file} was not written by this kit: it stays, and no test cluster is started beside it"
             )
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = SECONDS_TO_START) -> None:
-    """Wait until ``condition()`` is true.
-
-    Raises:
-        TimeoutError: it does not become so in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s in vain: {what}")
-        time.sleep(0.1)
-
-
-def _start_munge() -> None:
-    if MUNGE_SOCKET.exists() and subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0:
-        return  # one runs already: whoever started it ends it
-    key = BASE / "munge/key"
-    if not key.exists():
-        key.write_bytes(secrets.token_bytes(128))
-        key.chmod(0o400)
-    MUNGE_SOCKET.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    MUNGE_SOCKET.parent.chmod(0o755)
-    pid, log, seed = (f"--{name}={BASE / path}" for name, path in _MUNGE_FILES.items())
-    _run("munged", f"--key-file={key}", pid, log, seed, "--force")
-
-
-_MUNGE_FILES = {"pid-file": "pids/munged.pid", "log-file": "log/munged.log", "seed-file": "munge/seed"}
-
-
-def _start_accounting() -> None:
-    folder, socket_path = BASE / "db", BASE / "db.sock"
-    if not folder.exists():
-        by_socket = "--auth-root-authentication-method=socket"
-        _run("mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={folder}", by_socket)
-    with (BASE / "log/mariadbd.log").open("ab") as log:
-        database = subprocess.Popen(
-            [
-                "mariadbd",
-                "--no-defaults",
-                "--user=root",
-                f"--datadir={folder}",
-                f"--socket={socket_path}",
-                f"--port={DATABASE_PORT}",
-                "--bind-address=127.0.0.1",
-            ],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    (BASE / "pids/mariadbd.pid").write_text(str(database.pid))
-    client = ["mariadb", "--no-defaults", "-S", str(socket_path), "-e"]
-    wait_until(
-        lambda: subprocess.run([*client, "select 1"], capture_output=True, check=False).returncode == 0, "MariaDB"
-    )
-    user = "slurm@'127.0.0.1'"
-    create = f"create database slurm_acct; create user {user} identified by 'x'; grant all on slurm_acct.* to {user}"
-    _run(*client, create)
-    settings = {
-        "AuthType": "auth/munge",
-        "DbdHost": socket.gethostname().split(".")[0],
-        "DbdAddr": "127.0.0.1",
-        "DbdPort": ACCOUNTING_PORT,
-        "SlurmUser": "root",
-        "PidFile": BASE / "pids/slurmdbd.pid",
-        "LogFile": BASE / "log/slurmdbd.log",
-        "StorageType": "accounting_storage/mysql",
-        "StorageHost": "127.0.0.1",
-        "StoragePort": DATABASE_PORT,
-        "StorageUser": "slurm",
-        "StoragePass": "x",
-        "StorageLoc": "slurm_acct",
-    }
-    _write(ETC / "slurmdbd.conf", [f"{name}={value}" for name, value in settings.items()], mode=0o600)
-    _run("slurmdbd")
-    listing = ["sacctmgr", "--noheader", "list", "cluster"]
-    wait_until(lambda: subprocess.run(listing, capture_output=True, check=False).returncode == 0, "slurmdbd")
-    _run("sacctmgr", "--immediate", "add", "cluster", NAME)
-    _run("sacctmgr", "--immediate", "add", "account", "research", f"cluster={NAME}")
-    _run("sacctmgr", "--immediate", "add", "user", "root", "account=research")
-
-
-def _write(path: Path, lines: list[str], mode: int = 0o644) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=mode)
-    path.chmod(mode)
-    path.write_text(MARK + "".join(f"{line}\n" for line in lines))
-
-
-def _run(*command: str) -> None:
-    # A daemon that kept our streams open would keep whoever reads them waiting.
-    log = BASE / "log/kit.log"
-    with log.open("ab") as stream:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd="/", check=False, timeout=120
-        )
-    if done.returncode:
-        raise ClusterError(f"{command[0]} failed with {done.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
-
-
-def _daemon(pid_file: Path) -> psutil.Process | None:
-    """Return the daemon that wrote its number into a file, if it still runs."""
-    text = pid_file.read_text().strip() if pid_file.is_file() else ""
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(int(text)) if text else None
-        return process if process and process.name() == pid_file.name.split(".")[0] else None
-    return None
-
-
-def _is_ours(process: psutil.Process) -> bool:
-    """Return whether a process belongs to a job of the cluster; some outlive the end of their node."""
-    try:
-        return str(process.environ().get("SLURM_WORKING_CLUSTER", "")).startswith(f"{NAME}:")
-    except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-        return False
-
-
-def _end(pid_file: Path, number: int = signal.SIGTERM) -> None:
-    """End the daemon of a file."""
-    process = _daemon(pid_file)
-    if process is not None:
-        process.send_signal(number)
-        try:
-            process.wait(10)
-        except psutil.TimeoutExpired:
-            process.kill()
-    pid_file.unlink(missing_ok=True)
+    if daemon(BASE / "pids/slurmctld.pid"):
+        raise ClusterError("a test cluster runs here already; `python -m tests.slurm.cluster stop` ends it")
 
 
 def _main() -> int:

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from rlscale import attempts
 from rlscale.errors import UserError
 from rlscale.slurm import SlurmJob, comment_of, live_jobs
-from tests.slurm.cluster import wait_until
+from tests.slurm.daemons import wait_until
 from tests.slurm.slurm_clone import slurm_arguments, trainings
 from tests.workflow.clone import Clone
 
@@ -26,6 +26,7 @@ STUDY = ("--config", "study=drill.yaml")
 RESULTS = "results/drill"
 STEPS = f"{RESULTS}/runs/{RUN}/steps.parquet"
 CURVES = f"{RESULTS}/tables/curves.csv"
+TRAINER = "src/rlscale/trainers/local/trainer.py"
 BEFORE = (f"{RESULTS}/models/q12k_base_b0.record.json", f"{RESULTS}/data/pools/chain.parquet")
 DEADLINE_SECONDS = 400.0
 
@@ -40,9 +41,8 @@ def one_run(study: dict[str, Any]) -> None:
 
 def slow_down(clone: Clone, seconds: float) -> None:
     """Make each step last, and save states often: a fault is to find a training halfway, with a state behind it."""
-    trainer = "src/rlscale/trainers/local/trainer.py"
-    clone.replace(trainer, "SECONDS_BETWEEN_STATES = 20.0", "SECONDS_BETWEEN_STATES = 0.2")
-    clone.replace(trainer, "row = self._step(step)", f"time.sleep({seconds}); row = self._step(step)")
+    clone.replace(TRAINER, "SECONDS_BETWEEN_STATES = 20.0", "SECONDS_BETWEEN_STATES = 0.2")
+    clone.replace(TRAINER, "row = self._step(step)", f"time.sleep({seconds}); row = self._step(step)")
 
 
 @dataclass
@@ -79,6 +79,16 @@ class Drill:
         usual = {"gpus_per_node": 1, "cpus_per_node": 1, "reason": "a drill"}
         ladder["models"]["q12k"]["placement"] = usual | placement
         yaml.dump(ladder, path)
+
+    def before_step(self, statement: str) -> None:
+        """Let the trainer do something before each step; `once(step)` is true the first time that it is asked."""
+        folder = self.clone / "asked"
+        folder.mkdir()
+        once = f"\n\ndef once(step):\n    path = pathlib.Path({str(folder)!r}, str(step))\n"
+        once += "    is_first = not path.exists()\n    path.touch()\n    return is_first\n"
+        self.clone.replace(TRAINER, "import time\n", "import pathlib\nimport time\n")
+        self.clone.replace(TRAINER, "\nRow = dict[str, float]\n", f"\nRow = dict[str, float]\n{once}")
+        self.clone.replace(TRAINER, "time.sleep(", f"{statement}\n            time.sleep(")
 
     def start(self) -> "subprocess.Popen[str]":
         """Start Snakemake on the cluster; as a user does, in a process group of its own."""

@@ -10,7 +10,6 @@ from tests.slurm.cluster import Cluster, ClusterError, check_possible
 
 def test_a_foreign_configuration_stays_and_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "ETC", tmp_path)
-    check_possible(accounting=False)
     foreign = tmp_path / "slurm.conf"
     foreign.write_text("ClusterName=real\n")
     with pytest.raises(ClusterError, match=r"slurm\.conf was not written by this kit"), Cluster():
