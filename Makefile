@@ -75,7 +75,7 @@ locks: setup-dev   # resolve the environments for GPUs again
 bench: setup-dev
 	@for file in benchmarks/fit.py benchmarks/ladder.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-bench-planning: setup-dev   # a quarter of an hour: grids of up to 3,000 runs, beside a Snakefile written by hand
+bench-planning: setup-dev   # up to an hour: grids of up to 3,000 runs, beside a Snakefile written by hand
 	$(BIN)/python benchmarks/planning.py
 
 coverage: setup-dev   # an hour; rewrites benchmarks/coverage.md

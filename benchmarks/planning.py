@@ -265,22 +265,33 @@ class Bench:
 
 
 def missed(benches: list[Bench]) -> Iterator[str]:
-    """Yield each requirement that is not met."""
+    """Yield each requirement that is not met, in wall time or in CPU time; a busy machine may fail the first alone."""
     for bench in benches:
         for case in CASES:
-            ratio = min(bench.median(case, "wall")[2], bench.median(case, "cpu")[2])
-            if ratio > MOST_TIMES_BY_HAND:
-                yield f"{bench.cells} {case}: {ratio:.2f} times the workflow by hand, more than {MOST_TIMES_BY_HAND}"
-        if bench.cells == 3000 and (wall := bench.median("done", "wall")[0]) > MOST_SECONDS_DONE:
-            yield f"3000 done: {wall:.1f} s, more than {MOST_SECONDS_DONE}"
+            for name in ("wall", "cpu"):
+                if (ratio := bench.median(case, name)[2]) > MOST_TIMES_BY_HAND:
+                    yield f"{bench.cells} {case}: {ratio:.2f} times by hand in {name}, more than {MOST_TIMES_BY_HAND}"
+        ours, theirs, _ = bench.median("done", "wall")
+        if bench.cells == 3000 and ours > MOST_SECONDS_DONE:
+            yield f"3000 done: {ours:.1f} s, more than {MOST_SECONDS_DONE} (by hand {theirs:.1f})"
+    for small, large in pairwise(benches):
+        for case in CASES[:3]:
+            if (more := growths(small, large, case)[0]) > 1:
+                yield f"{case}: a cell of {large.cells} costs {more:.2f} times one of {small.cells}"
+
+
+def growths(small: Bench, large: Bench, case: str) -> tuple[float, float]:
+    """Return the CPU time of a cell in the larger study over that in the smaller one, of the project and by hand."""
+    more = large.cells / small.cells
+    ours, theirs = (large.median(case, "cpu")[i] / small.median(case, "cpu")[i] / more for i in (0, 1))
+    return ours, theirs
 
 
 def growth(small: Bench, large: Bench) -> str:
-    """Return the CPU time of a cell in the larger study over that in the smaller one, of both workflows."""
-    more = large.cells / small.cells
+    """Return a line that says how the cost of a cell grows."""
     parts = []
     for case in CASES[:3]:
-        ours, theirs = (large.median(case, "cpu")[i] / small.median(case, "cpu")[i] / more for i in (0, 1))
+        ours, theirs = growths(small, large, case)
         parts.append(f"{case} {ours:.2f} (by hand {theirs:.2f})")
     return f"a cell of {large.cells} over one of {small.cells}, CPU time: {', '.join(parts)}"
 
