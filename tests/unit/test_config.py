@@ -192,7 +192,7 @@ def test_find_study_without_a_repository(tmp_path: Path, monkeypatch: pytest.Mon
             "heads: 5, kv_heads: 5, ffn: 24",
             "{path}:7:32: models.q3k.heads: is 5; width 12 must",
         ),
-        ("  steps: 20", "  steps: 1", "{path}:25:3: instruct.warmup_steps: is 2; at most steps (1)"),
+        ("  steps: 20", "  steps: 1", "{path}:26:3: instruct.warmup_steps: is 2; at most steps (1)"),
         *(
             ("kind: built", f"supervisions: {{{level}}}\nkind: built", "{path}:3:16: supervisions." + error)
             for level, error in (
