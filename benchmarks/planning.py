@@ -1,10 +1,11 @@
 """What planning costs: `snakemake -n` on grids of 54 to 3,000 cells, beside a Snakefile written by hand.
 
 A cell is here the largest thing that the word can mean: one training run of the grid, with its four budgets, its
-evaluation and its grading. The studies are synthetic (ladder mini, local trainer), and so are their results: files of
-one line that Snakemake made, and so has all metadata of. `by_hand.smk` has the same jobs, files, wildcards, logs,
-params and resources and none of the project's code; both read the same metadata, and both must find nothing to do with
-it. Measured in turn, each in a process of its own: wall time, CPU seconds and peak memory of
+evaluation and its grading. (Elsewhere in this project a budget of a run is a cell: 3,000 of those are 750 runs.) The
+studies are synthetic (ladder mini, local trainer), and so are their results: files of one line that Snakemake made,
+and so has all metadata of. `by_hand.smk` has the same jobs, files, wildcards, logs, params and resources and none of
+the project's code; both read the same metadata, and both must find nothing to do with it. Measured in turn, each in a
+process of its own: wall time, CPU seconds and peak memory of
 
 - cold: nothing is made; the project writes all specifications, which the other has from the start;
 - done: everything is up to date;
