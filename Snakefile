@@ -25,8 +25,8 @@ from rlscale.workflow import (
 
 min_version("9.27")
 
-# A plan is a million objects that stay. To look through them as often as Python does by default takes a fifth of the
-# time that planning takes.
+# A plan is a million objects that stay; looking through them as often as Python does by default takes a tenth of the
+# time that planning takes (benchmarks/LOG.md).
 gc.set_threshold(100_000, 50, 100)
 
 # Jobs find the `rlscale` of the environment that Snakemake runs in, unless one of their own is deployed.
