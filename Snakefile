@@ -83,7 +83,7 @@ localrules:
 
 onstart:
     try:
-        check_cluster(workflow.executor_settings)
+        check_cluster(workflow.executor_settings, workflow.dag.needrun_jobs())
     except UserError as error:
         raise WorkflowError(str(error)) from None
     if workflow.local_exec:  # jobs of this machine need not import torch one by one

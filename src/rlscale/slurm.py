@@ -7,6 +7,7 @@ wildcards (`rule_train_wildcards_STUDY_RUN`). By these two a job is known withou
 import os
 import shutil
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,14 +100,18 @@ def allocated_nodes() -> int:
     return int(_ask(["squeue", "--noheader", "--jobs", job, "--format", "%D"]))
 
 
-def refuse_live_jobs() -> None:
-    """Refuse to start while jobs of an earlier Snakemake live here: theirs and ours would write the same files.
+def refuse_live_jobs(planned: Collection[str]) -> None:
+    """Refuse to start jobs that an earlier Snakemake submitted from here and that still live: both would write.
+
+    Args:
+        planned: comments of the jobs that are about to be started. A live job that is several at once does not say
+            which, and counts as one of them.
 
     Raises:
         UserError: some do.
         SlurmSilentError: it does not answer.
     """
-    jobs = live_jobs()
+    jobs = [job for job in live_jobs() if job.comment in planned or "_wildcards_" not in job.comment]
     if not jobs:
         return
     shown = [f"  {job.job_id}  {job.state}  {job.name}" for job in jobs[:JOBS_SHOWN]]

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from rlscale.paths import StudyPaths
 from rlscale.planned import PlannedStudies, runs_by_needs, training_inputs
 from rlscale.price import Price, grid_price
 from rlscale.provenance import STAGE_VERSION
-from rlscale.slurm import SlurmSilentError, refuse_live_jobs, status_command
+from rlscale.slurm import SlurmSilentError, comment_of, refuse_live_jobs, status_command
 from rlscale.software import read_software
 from rlscale.specifications import Specifications
 from rlscale.study import PublishedStudy, TrainedStudy
@@ -42,18 +42,19 @@ def cancel_timers() -> None:
             thread.cancel()
 
 
-def check_cluster(settings: Any) -> None:
-    """Check, before the first job starts, that no earlier job of this folder lives; choose how jobs are followed.
+def check_cluster(settings: Any, jobs: Iterable[Any]) -> None:
+    """Check, before the first job starts, that none of them lives already; choose how jobs are followed.
 
     Args:
         settings: those of the executor; None where jobs run on this machine.
+        jobs: Snakemake's, that are about to be started.
 
     Raises:
         UserError: jobs live, or Slurm is to run jobs and cannot tell how one ended, or does not answer.
     """
     is_slurm = hasattr(settings, "status_command")
     try:
-        refuse_live_jobs()
+        refuse_live_jobs({comment_of(job.rule.name, *job.wildcards) for job in jobs})
     except SlurmSilentError as error:
         if is_slurm:
             raise

@@ -56,22 +56,39 @@ def test_jobs_of_other_folders_are_not_ours(bin_folder: Path, tmp_path: Path) ->
     queue(bin_folder, RUNNING, place=tmp_path)
     assert live_jobs() == []
     assert [job.job_id for job in live_jobs(tmp_path)] == ["12"]
-    refuse_live_jobs()
+    refuse_live_jobs([comment_of("train", "smoke", "q3k_base_b0_s0")])
 
 
-def test_nothing_starts_beside_live_jobs(bin_folder: Path) -> None:
+def planned(rule: str, study: str, run: str) -> SimpleNamespace:
+    """Return what of a job of Snakemake's is looked at."""
+    return SimpleNamespace(rule=SimpleNamespace(name=rule), wildcards=[study, run])
+
+
+def test_no_job_starts_beside_itself(bin_folder: Path) -> None:
     queue(bin_folder, RUNNING, WAITING)
+    jobs = [planned(rule, "smoke", "q3k_base_b0_s0") for rule in ("train", "evaluate")]
     with pytest.raises(UserError) as caught:
-        check_cluster(None)
+        check_cluster(None, jobs)
     assert "2 Slurm job(s) that an earlier Snakemake submitted" in str(caught.value)
     assert "12  RUNNING  train smoke_q3k_base_b0_s0" in str(caught.value)
     assert "rlscale jobs --wait" in str(caught.value)
 
 
+def test_two_studies_may_run_from_one_folder(bin_folder: Path) -> None:
+    queue(bin_folder, RUNNING)
+    check_cluster(None, [planned("train", "mini", "q3k_base_b0_s0"), planned("train", "smoke", "q5k_base_b0_s0")])
+
+
+def test_a_job_that_is_several_may_be_any(bin_folder: Path) -> None:
+    queue(bin_folder, "12\tRUNNING\trule_run_evaluate_grade_train\tn0\tNone")
+    with pytest.raises(UserError, match="12  RUNNING  run_evaluate_grade_train"):
+        check_cluster(None, [planned("train", "mini", "q3k_base_b0_s0")])
+
+
 def test_many_live_jobs_are_not_all_listed(bin_folder: Path) -> None:
     queue(bin_folder, *(RUNNING.replace("12", str(number), 1) for number in range(100, 150)))
     with pytest.raises(UserError, match="and 30 more: rlscale jobs"):
-        refuse_live_jobs()
+        refuse_live_jobs([comment_of("train", "smoke", "q3k_base_b0_s0")])
 
 
 def test_a_controller_that_is_down_is_said(bin_folder: Path) -> None:
@@ -82,10 +99,10 @@ def test_a_controller_that_is_down_is_said(bin_folder: Path) -> None:
 
 def test_only_a_study_on_slurm_needs_its_answer(bin_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answers(bin_folder, "squeue", "", code=1)
-    check_cluster(None)
+    check_cluster(None, [])
     assert "whether it has jobs of this folder is not known" in capsys.readouterr().err
     with pytest.raises(UserError, match="Slurm does not answer"):
-        check_cluster(SimpleNamespace(status_command=None, init_seconds_before_status_checks=20))
+        check_cluster(SimpleNamespace(status_command=None, init_seconds_before_status_checks=20), [])
 
 
 def test_cancelling_names_every_job(bin_folder: Path) -> None:
