@@ -33,7 +33,7 @@ from tests.workflow.clone import REPOSITORY, Clone, files_below, steps_table
 TABLE = REPOSITORY / "slurm-drill.md"
 MIDDLE = LAST // 3
 BREAKABLE = threading.Lock()  # node n2 breaks for one at a time
-MOST_LOST_STEPS = 40  # states are saved every 0.2 s, steps take 0.05 s and more
+MOST_LOST_STEPS = 40  # states are saved every 0.2 s, steps take 0.1 s and more
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +170,10 @@ def controller_restarted(drill: Drill, cluster: Cluster) -> str:
 
 
 Fault = Callable[[Drill, Cluster], str]
-# So that restarts are tried, and Slurm misses the node, before the training is over.
-SECONDS_A_STEP: dict[Fault, float] = {killed_and_cancelled: 0.25, killed_and_waited_for: 0.25, node_lost: 0.25}
+# So that a machine that is busy has tried the restart, cancelled, or missed the node before the training is over.
+LONG = (killed_and_cancelled, killed_and_waited_for, interrupted, node_lost)
+
+
 # The long ones first; that of the whole cluster happens alone.
 TOGETHER: dict[str, Fault] = {
     "walltime": out_of_time,
@@ -215,7 +217,7 @@ def drills(
         fault = FAULTS[name]
         drill = Drill(prepared.copy(folders / fault.__name__))
         drill.place(runtime_min=30)
-        slow_down(drill.clone, SECONDS_A_STEP.get(fault, 0.05))
+        slow_down(drill.clone, 0.25 if fault in LONG else 0.1)
         try:
             with drill.watched():
                 happened = fault(drill, cluster)
