@@ -21,6 +21,7 @@ from tests.workflow.clone import Clone
 
 RUN = "q12k_base_b0_s0"
 LAST = 240
+MIDDLE = LAST // 3
 BUDGETS = [1, 40, 120, LAST]
 STUDY = ("--config", "study=drill.yaml")
 RESULTS = "results/drill"
@@ -39,10 +40,10 @@ def one_run(study: dict[str, Any]) -> None:
     study["evaluation"]["suites"] = ["heldout"]
 
 
-def slow_down(clone: Clone, seconds: float) -> None:
-    """Make each step last, and save states often: a fault is to find a training halfway, with a state behind it."""
+def slow_down(clone: Clone) -> None:
+    """Let each step last, and save states often: a fault is to find a training halfway, with a state behind it."""
     clone.replace(TRAINER, "SECONDS_BETWEEN_STATES = 20.0", "SECONDS_BETWEEN_STATES = 0.2")
-    clone.replace(TRAINER, "row = self._step(step)", f"time.sleep({seconds}); row = self._step(step)")
+    clone.replace(TRAINER, "row = self._step(step)", "time.sleep(0.05); row = self._step(step)")
 
 
 @dataclass
@@ -89,6 +90,17 @@ class Drill:
         self.clone.replace(TRAINER, "import time\n", "import pathlib\nimport time\n")
         self.clone.replace(TRAINER, "\nRow = dict[str, float]\n", f"\nRow = dict[str, float]\n{once}")
         self.clone.replace(TRAINER, "time.sleep(", f"{statement}\n            time.sleep(")
+
+    def hold(self) -> None:
+        """Let the training wait after its middle until `go`, so that it is not over before what is to happen to it."""
+        gate = f"pathlib.Path({str(self.clone / 'go')!r})"
+        self.clone.replace(TRAINER, "import time\n", "import pathlib\nimport time\n")
+        waits = f"while step > {MIDDLE} and not {gate}.exists(): time.sleep(0.1)"
+        self.clone.replace(TRAINER, "time.sleep(0.05);", f"{waits}\n            time.sleep(0.05);")
+
+    def go(self) -> None:
+        """Let the training go on."""
+        (self.clone / "go").touch()
 
     def start(self) -> "subprocess.Popen[str]":
         """Start Snakemake on the cluster; as a user does, in a process group of its own."""

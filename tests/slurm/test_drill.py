@@ -16,6 +16,7 @@ from tests.slurm.drill import (
     BUDGETS,
     CURVES,
     LAST,
+    MIDDLE,
     RESULTS,
     RUN,
     STEPS,
@@ -31,9 +32,8 @@ from tests.slurm.slurm_clone import slurm, trainings
 from tests.workflow.clone import REPOSITORY, Clone, files_below, steps_table
 
 TABLE = REPOSITORY / "slurm-drill.md"
-MIDDLE = LAST // 3
 BREAKABLE = threading.Lock()  # node n2 breaks for one at a time
-MOST_LOST_STEPS = 40  # states are saved every 0.2 s, steps take 0.1 s and more
+MOST_LOST_STEPS = 40  # states are saved every 0.2 s, steps take 0.05 s and more
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,8 @@ def undisturbed(prepared: Clone, tmp_path_factory: pytest.TempPathFactory) -> Cl
 def cancelled(drill: Drill, _: Cluster) -> str:
     snakemake = drill.start()
     slurm("scancel", drill.wait_for_step(MIDDLE).job_id)
+    wait_until(lambda: not drill.jobs(), "the job is cancelled", 60)
+    drill.go()
     drill.finish(snakemake)
     return "submitted again"
 
@@ -74,6 +76,8 @@ def preempted(drill: Drill, _: Cluster) -> str:
     job = drill.wait_for_step(MIDDLE)
     more_important = ["--partition=gpu", "--nodelist", job.nodes, "--mem=9000", "--time=5"]
     slurm("sbatch", *more_important, "--output=/dev/null", "--wrap", "sleep 5")
+    wait_until(lambda: trainings(drill.clone)[0].restarts == 1, "the job is requeued", 60)
+    drill.go()
     drill.finish(snakemake)
     return "requeued by Slurm"
 
@@ -91,6 +95,7 @@ def killed_and_cancelled(drill: Drill, _: Cluster) -> str:
     assert f"{job.job_id}  RUNNING  train drill_{RUN}" in said
     assert "rlscale jobs --cancel" in said
     assert drill.clone.rlscale("jobs", "--cancel").returncode == 0
+    drill.go()
     drill.finish(drill.start())
     return "the restart was refused and named the job; `rlscale jobs --cancel`; submitted again"
 
@@ -102,6 +107,7 @@ def killed_and_waited_for(drill: Drill, _: Cluster) -> str:
     drill.unlock()
     refused = drill.start()
     assert "still live" in refused.communicate()[0]
+    drill.go()
     assert drill.clone.rlscale("jobs", "--wait").returncode == 0
     assert "Nothing to be done" in drill.finish(drill.start())
     return "the restart was refused; `rlscale jobs --wait`; nothing was left to do"
@@ -111,6 +117,7 @@ def killed_and_found_finished(drill: Drill, _: Cluster) -> str:
     snakemake = drill.start()
     drill.wait_for_step(MIDDLE)
     drill.kill(snakemake)
+    drill.go()
     wait_until(lambda: not drill.jobs(), "the orphan ends", 120)
     drill.unlock()
     assert "Nothing to be done" in drill.finish(drill.start())
@@ -122,6 +129,7 @@ def interrupted(drill: Drill, _: Cluster) -> str:
     drill.wait_for_step(MIDDLE)
     drill.interrupt(snakemake)
     wait_until(lambda: not drill.jobs(), "Ctrl-C cancels the job", 60)
+    drill.go()
     drill.finish(drill.start())
     return "Ctrl-C cancelled the job; submitted again"
 
@@ -141,6 +149,8 @@ def node_down(drill: Drill, _: Cluster) -> str:
         snakemake = drill.start()
         assert drill.wait_for_step(MIDDLE).nodes == "n2"
         slurm("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=drill")
+        wait_until(lambda: trainings(drill.clone)[0].restarts == 1, "the job is requeued", 60)
+        drill.go()
         drill.finish(snakemake)
     return "requeued by Slurm on another node"
 
@@ -152,6 +162,12 @@ def node_lost(drill: Drill, cluster: Cluster) -> str:
         snakemake = drill.start()
         assert drill.wait_for_step(MIDDLE).nodes == "n2"
         cluster.lose_node("n2")
+        wait_until(
+            lambda: [job.nodes for job in drill.jobs() if job.state == "RUNNING"] in (["n0"], ["n1"]),
+            "it runs elsewhere",
+            120,
+        )
+        drill.go()
         try:
             drill.finish(snakemake)
         finally:
@@ -165,13 +181,13 @@ def controller_restarted(drill: Drill, cluster: Cluster) -> str:
     cluster.stop_controller()
     time.sleep(5)
     cluster.start_controller()
+    drill.go()
     drill.finish(snakemake)
     return "the job ran on"
 
 
 Fault = Callable[[Drill, Cluster], str]
-# So that a machine that is busy has tried the restart, cancelled, or missed the node before the training is over.
-LONG = (killed_and_cancelled, killed_and_waited_for, interrupted, node_lost)
+SELF_PACED = (out_of_time, failing_twice)
 
 
 # The long ones first; that of the whole cluster happens alone.
@@ -217,7 +233,9 @@ def drills(
         fault = FAULTS[name]
         drill = Drill(prepared.copy(folders / fault.__name__))
         drill.place(runtime_min=30)
-        slow_down(drill.clone, 0.25 if fault in LONG else 0.1)
+        slow_down(drill.clone)
+        if fault not in SELF_PACED:
+            drill.hold()
         try:
             with drill.watched():
                 happened = fault(drill, cluster)
