@@ -22,6 +22,7 @@ from tests.workflow.clone import Clone
 RUN = "q12k_base_b0_s0"
 LAST = 240
 MIDDLE = LAST // 3
+HELD_AFTER = MIDDLE + 30  # progress is written once a second, so that the last steps before a stop are not seen
 BUDGETS = [1, 40, 120, LAST]
 STUDY = ("--config", "study=drill.yaml")
 RESULTS = "results/drill"
@@ -95,7 +96,7 @@ class Drill:
         """Let the training wait after its middle until `go`, so that it is not over before what is to happen to it."""
         gate = f"pathlib.Path({str(self.clone / 'go')!r})"
         self.clone.replace(TRAINER, "import time\n", "import pathlib\nimport time\n")
-        waits = f"while step > {MIDDLE} and not {gate}.exists(): time.sleep(0.1)"
+        waits = f"while step > {HELD_AFTER} and not {gate}.exists(): time.sleep(0.1)"
         self.clone.replace(TRAINER, "time.sleep(0.05);", f"{waits}\n            time.sleep(0.05);")
 
     def go(self) -> None:
