@@ -104,10 +104,6 @@ class BuiltLadder(Model):
         refuse([problem for level in self.supervisions for problem in self._supervision_problems(level)])
         return self
 
-    def placement_of(self, model: str) -> Placement | None:
-        """Return where a size trains; None where the ladder does not say."""
-        return self.models[model].placement
-
     def supervised_share(self, supervision: str, model: str) -> float | None:
         """Return the share of the supervised steps that a base model gets; None where the ladder states none."""
         shares = 1.0 if supervision == FULL_SUPERVISION else self.supervisions.get(supervision)
@@ -166,10 +162,6 @@ class HubLadder(Model):
     description: str = Field(min_length=1, description="What this ladder is for.")
     gpu: Gpu | None = Field(None, description="The kind of GPU that the placements are made for.")
     models: dict[ModelName, HubModel] = Field(min_length=1, description="Checkpoints of each size, by name.")
-
-    def placement_of(self, model: str) -> Placement | None:
-        """Return where a size trains; None where the ladder does not say."""
-        return self.models[model].placement
 
     @model_validator(mode="after")
     def _sizes_differ(self) -> Self:

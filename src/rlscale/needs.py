@@ -106,7 +106,7 @@ def resource_functions(needs: Callable[[str, str], Needs]) -> dict[str, Callable
 
 def training_needs(run: Run, ladder: Ladder, price: Price | None) -> Needs:
     """Return what training a run asks for; without a price, the time of a CPU."""
-    placement = ladder.placement_of(run.model)
+    placement = ladder.models[run.model].placement
     if placement is None:
         return ON_ONE_CPU
     shape, gpus = _shape(run, ladder), price.gpus(run) if price else None
@@ -124,7 +124,7 @@ def training_needs(run: Run, ladder: Ladder, price: Price | None) -> Needs:
 
 def evaluation_needs(run: Run, ladder: Ladder, evaluator: str) -> Needs:
     """Return what the evaluation of a run asks for: the GPUs of one engine of vLLM, or one CPU."""
-    placement = ladder.placement_of(run.model)
+    placement = ladder.models[run.model].placement
     if placement is None or placement.device == "cpu" or evaluator != "vllm":
         return ON_ONE_CPU
     memory_mb = _engine_memory_mb(placement, _shape(run, ladder))

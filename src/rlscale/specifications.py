@@ -80,7 +80,7 @@ class Specifications:
         for base in grid.bases.values():
             yield self.paths.spec("bases", base.base_id), base.spec
         for model in sorted({run.model for run in grid.runs.values()}):
-            placement = self.ladder.placement_of(model) if self.ladder else None
+            placement = self.ladder.models[model].placement if self.ladder else None
             if placement is not None:
                 yield self.paths.spec("placements", model), placement.model_dump(mode="json")
         for run in grid.runs.values():

@@ -33,7 +33,7 @@ def command(run: Run, ladder: Ladder, first_step: int = 1, **changes: Any) -> li
     values: dict[str, Any] = {
         "base": Path("/base"),
         "limits": limits,
-        "placement": ladder.placement_of(run.model) or CPU,
+        "placement": ladder.models[run.model].placement or CPU,
         "attempt": Attempt(Path("/attempt"), Path("/state"), Path("/prompts.jsonl"), first_step),
         "last_step": run.budgets[-1],
     }
@@ -47,7 +47,7 @@ def test_openrlhf_accepts_every_run_of_every_shipped_study(study: str) -> None:
         args = parsed(command(run, ladder))
         identity: Any = run.identity
         training = identity["training"]
-        placement = ladder.placement_of(run.model) or CPU
+        placement = ladder.models[run.model].placement or CPU
         assert args.algo.advantage.estimator == "group_norm"
         assert args.rollout.batch_size == run.prompts_per_step
         assert args.rollout.n_samples_per_prompt == run.group_size
