@@ -4,6 +4,8 @@ Where files lie follows from the study's name (`rlscale.paths`), and what a job 
 the workflow wrote as its inputs. Heavy modules are imported by the jobs that need them.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -94,8 +96,7 @@ def train(study: str, run_id: str) -> None:
         UserError: another process trains it.
     """
     paths = StudyPaths(study)
-    job = f"train {run_id}"
-    with logged_job(job, paths.log("train", run_id)) as started, only_writer(paths.lock("train", run_id), job):
+    with _job_of_run(paths, "train", run_id) as started:
         cell = read_json(paths.cell(run_id))
         with new_attempt(paths.resume(run_id, cell["fingerprint"])) as attempt:
             _train(paths, cell, attempt, started)
@@ -160,8 +161,7 @@ def evaluate(study: str, run_id: str) -> None:
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "evaluation"), paths.rollouts(run_id)
-    job = f"evaluate {run_id}"
-    with logged_job(job, paths.log("evaluate", run_id)) as started, only_writer(paths.lock("evaluate", run_id), job):
+    with _job_of_run(paths, "evaluate", run_id) as started:
         cell, spec = read_json(paths.cell(run_id)), read_json(spec_path)
         identity = cell["identity"]
         evaluator = evaluator_named(spec["evaluator"], _placement(paths, identity["model"]["name"]))
@@ -209,8 +209,7 @@ def grade(study: str, run_id: str) -> None:
 
     paths = StudyPaths(study)
     source, output = paths.rollouts(run_id), paths.scores(run_id)
-    job = f"grade {run_id}"
-    with logged_job(job, paths.log("grade", run_id)) as started, only_writer(paths.lock("grade", run_id), job):
+    with _job_of_run(paths, "grade", run_id) as started:
         rollouts = pd.read_parquet(source)
         rollouts["reward"] = rollouts["probability"].astype("float64")
         problems = pd.read_parquet(paths.suites, columns=["suite", "answer"])
@@ -229,6 +228,18 @@ def grade(study: str, run_id: str) -> None:
         facts = {"run": run_id}
         inputs = [source, paths.suites]
         write_record(output, stage="grade", inputs=inputs, outputs=[by_problem], started=started, facts=facts)
+
+
+@contextmanager
+def _job_of_run(paths: StudyPaths, stage: str, run_id: str) -> Iterator[datetime]:
+    """Log a job of a run, and keep others of its kind away while it lasts; yield its start (UTC).
+
+    Raises:
+        UserError: another process is at it.
+    """
+    job = f"{stage} {run_id}"
+    with logged_job(job, paths.log(stage, run_id)) as started, only_writer(paths.lock(stage, run_id), job):
+        yield started
 
 
 def _kept(pool: "pd.DataFrame", identity: dict[str, Any]) -> "pd.DataFrame":
