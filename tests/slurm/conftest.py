@@ -3,6 +3,7 @@
 What takes minutes of waiting, the study smoke and the drills, goes on at the same time.
 """
 
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,9 @@ from ruamel.yaml import YAML
 from tests.slurm.cluster import Cluster
 from tests.slurm.slurm_clone import slurm_arguments
 from tests.workflow.clone import Clone, fresh_clone
+
+# A shell that starts us in the background has us ignore Ctrl-C, and with us every Snakemake whose Ctrl-C is tried.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Unlike each other in everything: memory and time stated for some, and one run on two nodes.
 PLACEMENTS: dict[str, dict[str, Any]] = {
