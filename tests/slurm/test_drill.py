@@ -190,7 +190,7 @@ Fault = Callable[[Drill, Cluster], str]
 SELF_PACED = (out_of_time, failing_twice)
 
 
-# The long ones first; that of the whole cluster happens alone.
+# The long ones first. Alone are the fault of the whole cluster, and that which the others' jobs would cause again.
 TOGETHER: dict[str, Fault] = {
     "walltime": out_of_time,
     "node set down": node_down,
@@ -198,12 +198,11 @@ TOGETHER: dict[str, Fault] = {
     "a job that fails twice, then succeeds": failing_twice,
     "kill -9 of Snakemake, restart while the job runs, cancel": killed_and_cancelled,
     "kill -9 of Snakemake, restart while the job runs, wait": killed_and_waited_for,
-    "preemption with requeue": preempted,
     "scancel": cancelled,
     "Ctrl-C, then restart": interrupted,
     "kill -9 of Snakemake, restart after the job finished": killed_and_found_finished,
 }
-ALONE: dict[str, Fault] = {"slurmctld restarted": controller_restarted}
+ALONE: dict[str, Fault] = {"preemption with requeue": preempted, "slurmctld restarted": controller_restarted}
 FAULTS = TOGETHER | ALONE
 EXPECTED = {  # attempts, and states of Slurm's jobs
     "walltime": (2, "TIMEOUT, COMPLETED"),
