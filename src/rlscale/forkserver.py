@@ -93,6 +93,7 @@ def serve(owner: int, path: Path) -> None:
     """Fork a process for each request until the process ``owner`` has ended."""
     for module in IMPORTED_BEFORE:
         import_module(module)
+    _remember_sources()
     gc.collect()
     gc.freeze()  # what is there now is shared with the forks, and never looked at again
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
@@ -109,6 +110,15 @@ def serve(owner: int, path: Path) -> None:
                     _run(connection)
                 connection.close()
             _reap()
+
+
+def _remember_sources() -> None:
+    """Look up the code of every stage now, as it was imported, and not once in each job."""
+    from rlscale.provenance import STAGE_VERSION
+    from rlscale.sources import stage_sources
+
+    for stage in STAGE_VERSION:
+        stage_sources(stage, "local" if stage in {"train", "evaluate"} else None)
 
 
 def _run(connection: socket.socket) -> None:

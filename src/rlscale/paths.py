@@ -11,6 +11,20 @@ from pathlib import Path
 RESULTS = Path("results")
 STUDIES = Path("config/studies")
 LADDERS = Path("config/models")
+CELL = "cell.json"
+RECORD_SUFFIX = ".record.json"
+_MADE = frozenset({"data", "models", "resume", "runs", "tables", "law", "figures"})
+_MADE_WITH = {
+    "checkpoints": "steps.parquet",
+    "rollout-shards": "rollouts.parquet",
+    "problem_scores.parquet": "scores.parquet",
+    "curves.csv": "tables/curves.parquet",
+    "scores.csv": "tables/curves.parquet",
+    "ranking.csv": "law/compare.json",
+    "forecasts.json": "law/compare.json",
+    "points.csv": "law/fit.json",
+}
+"""What a job makes beside the file that its record is named after: within a run's folder, or within the study's."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class StudyPaths:
 
     def cell(self, run_id: str) -> Path:
         """The run's scientific identity and budgets; an input of its training."""
-        return self.run(run_id) / "cell.json"
+        return self.run(run_id) / CELL
 
     def checkpoints(self, run_id: str) -> Path:
         """Folder of the run's checkpoints."""
@@ -151,4 +165,21 @@ def checkpoint_name(step: int) -> str:
 
 def record_of(artefact: Path) -> Path:
     """Return the path of the record that stands beside an artefact."""
-    return artefact.with_name(f"{artefact.name}.record.json")
+    return artefact.with_name(f"{artefact.name}{RECORD_SUFFIX}")
+
+
+def producing_record(path: Path) -> Path | None:
+    """Return where the record stands of the job that made a file or folder; None for what no job of a study makes."""
+    if path.name.endswith(RECORD_SUFFIX):
+        return path
+    if len(path.parts) < 4 or path.parts[0] != RESULTS.name or path.parts[2] not in _MADE or path.name == CELL:
+        return None
+    paths, (kind, *inside) = StudyPaths(path.parts[1]), path.parts[2:]
+    if kind == "models":
+        return record_of(paths.base(inside[0]))
+    if kind == "resume":
+        return record_of(paths.steps(inside[0]))
+    if kind == "runs":
+        return record_of(paths.run(inside[0]) / _MADE_WITH.get(inside[1], inside[1]))
+    beside = path.with_suffix(".svg") if path.suffix == ".png" else path
+    return record_of(paths.root / _MADE_WITH.get(path.name, beside.relative_to(paths.root)))

@@ -18,7 +18,19 @@ from pathlib import Path
 
 from rlscale.canonical import digest
 from rlscale.files import write_json
-from rlscale.paths import record_of
+from rlscale.paths import producing_record, record_of
+from rlscale.records import (
+    Described,
+    Environment,
+    FileDigest,
+    FolderDigest,
+    GitState,
+    Record,
+    derivation,
+    read_record,
+    save_record,
+)
+from rlscale.sources import stage_sources
 
 STAGE_VERSION = {
     "pool": 1,
@@ -36,12 +48,17 @@ STAGE_VERSION = {
 }
 """Raised by hand when a stage comes to make other results from the same inputs: exactly that stage runs again."""
 
-RECORD_VERSION = 1
 IDENTITY = "checkpoint.json"
 """The file of a checkpoint that says which run and step it is, and the digest of its weights."""
 
 DROPPED = "dropped.json"
 """The file that stands in the place of a checkpoint's weights after they were removed on purpose."""
+
+CORE_LOCK = Path("envs/core.txt")
+LOCKS: dict[str | None, Path] = {"openrlhf": Path("envs/train.txt"), "vllm": Path("envs/eval.txt")}
+"""Locked environments by trainer or evaluator; all else runs in that of the core."""
+
+FIGURE_IDENTIFIER = "rlscale:"
 
 LIBRARIES = ("rlscale", "numpy", "pandas", "scipy", "torch", "matplotlib", "snakemake")
 
@@ -49,9 +66,12 @@ LIBRARIES = ("rlscale", "numpy", "pandas", "scipy", "torch", "matplotlib", "snak
 def write_record(
     artefact: Path,
     *,
+    study: str,
     stage: str,
     inputs: Iterable[Path],
     started: datetime,
+    name: str = "",
+    adapter: str | None = None,
     outputs: Iterable[Path] = (),
     facts: Mapping[str, object] | None = None,
 ) -> None:
@@ -59,45 +79,86 @@ def write_record(
 
     Args:
         artefact: a file or a folder; the record's name follows from it.
+        study: the study's name.
         stage: a key of ``STAGE_VERSION``.
         inputs: files and folders that it was made from.
         started: when its job began (UTC).
+        name: of the run, pool, base model or figure.
+        adapter: the trainer or evaluator that was used.
         outputs: what else the job made.
-        facts: what only the stage knows: run, fingerprint, seeds.
+        facts: what only the stage knows: fingerprint, seeds.
+
+    Raises:
+        FileNotFoundError: an input or output does not stand.
+        DamagedRecordError: the record of an input is damaged.
     """
-    record = {
-        "record_version": RECORD_VERSION,
-        "stage": stage,
-        "stage_version": STAGE_VERSION[stage],
-        "outputs": {str(path): describe(path) for path in (artefact, *outputs)},
-        "inputs": {str(path): describe(path) for path in inputs},
-        "facts": dict(facts or {}),
-        "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "git": git_state(),
-        "libraries": library_versions(),
-        "python": platform.python_version(),
-        "device": platform.machine(),
-        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
-        "started": started.isoformat(timespec="seconds"),
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cpu_seconds": round(sum(os.times()[:4]), 2),
-    }
-    write_json(record_of(artefact), record)
+    used = {str(path): described(path) for path in inputs}
+    record = Record(
+        study=study,
+        stage=stage,
+        stage_version=STAGE_VERSION[stage],
+        name=name,
+        adapter=adapter,
+        outputs={str(path): described(path) for path in (artefact, *outputs)},
+        inputs=used,
+        parents=_parents(used),
+        derivation=derivation(stage, STAGE_VERSION[stage], used),
+        facts=dict(facts or {}),
+        sources=stage_sources(stage, adapter),
+        environment=environment(adapter),
+        git=git_state(),
+        device=platform.machine(),
+        argv=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        slurm_job_id=os.environ.get("SLURM_JOB_ID"),
+        started=started.isoformat(timespec="seconds"),
+        ended=datetime.now(UTC).isoformat(timespec="seconds"),
+        cpu_seconds=round(sum(os.times()[:4]), 2),
+    )
+    save_record(record_of(artefact), record)
 
 
-def describe(path: Path) -> dict[str, object]:
-    """Return size in bytes and SHA-256 of a file; of a folder, those of its files by relative path."""
+def derivation_of(stage: str, inputs: Iterable[Path]) -> str:
+    """Return the derivation of what a stage makes from ``inputs``, before it is made."""
+    return derivation(stage, STAGE_VERSION[stage], {str(path): described(path) for path in inputs})
+
+
+def figure_identifier(derivation: str) -> str:
+    """Return what a figure carries in its metadata, as Dublin Core's Identifier."""
+    return f"{FIGURE_IDENTIFIER}{derivation}"
+
+
+def _parents(inputs: Iterable[str]) -> dict[str, str]:
+    records = {record for path in inputs if (record := producing_record(Path(path)))}
+    return {str(path): read_record(path).derivation for path in sorted(records) if path.is_file()}
+
+
+def described(path: Path) -> Described:
+    """Return size and SHA-256 of a file; of a folder, those of its files but hidden ones.
+
+    Raises:
+        FileNotFoundError: it does not stand.
+    """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-        return {"files": {str(file.relative_to(path)): describe(file) for file in files}}
+        return FolderDigest(files={str(file.relative_to(path)): file_digest(file) for file in files})
+    return file_digest(path)
+
+
+def file_digest(path: Path) -> FileDigest:
+    """Return size and SHA-256 of a file.
+
+    Raises:
+        FileNotFoundError: it does not stand.
+    """
     with path.open("rb") as stream:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+        found = hashlib.file_digest(stream, "sha256")
+        return FileDigest(bytes=os.fstat(stream.fileno()).st_size, sha256=found.hexdigest())
 
 
 def weights_digest(checkpoint: Path) -> str:
     """Return the SHA-256 of a checkpoint's weights; of several files, that of their names and digests."""
-    digests = {file.name: describe(file)["sha256"] for file in sorted(checkpoint.glob("*.safetensors"))}
-    return str(next(iter(digests.values()))) if len(digests) == 1 else digest(digests)
+    digests = {file.name: file_digest(file).sha256 for file in sorted(checkpoint.glob("*.safetensors"))}
+    return next(iter(digests.values())) if len(digests) == 1 else digest(digests)
 
 
 def library_versions() -> dict[str, str]:
@@ -139,15 +200,26 @@ def is_dropped(checkpoint: Path) -> bool:
     return (checkpoint / DROPPED).is_file()
 
 
+def environment(adapter: str | None) -> Environment:
+    """Return the software that a stage runs with; its lock is that of its trainer or evaluator."""
+    lock = LOCKS.get(adapter, CORE_LOCK)
+    return Environment(
+        lock=str(lock),
+        lock_sha256=file_digest(lock).sha256 if lock.is_file() else None,
+        python=platform.python_version(),
+        libraries=library_versions(),
+    )
+
+
 @cache
-def git_state() -> dict[str, str | None]:
+def git_state() -> GitState:
     """Return the commit and the SHA-256 of the uncommitted changes; None where there is no repository or no change."""
     try:
         commit = _git("rev-parse", "HEAD").decode().strip()
         changes = _git("diff", "HEAD", "--binary")
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "uncommitted_sha256": None}
-    return {"commit": commit, "uncommitted_sha256": hashlib.sha256(changes).hexdigest() if changes else None}
+        return GitState(commit=None, uncommitted_sha256=None)
+    return GitState(commit=commit, uncommitted_sha256=hashlib.sha256(changes).hexdigest() if changes else None)
 
 
 def _git(*arguments: str) -> bytes:

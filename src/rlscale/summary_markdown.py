@@ -12,7 +12,7 @@ from rlscale.cli_law_tables import number
 from rlscale.files import read_json
 from rlscale.fit import Fit
 from rlscale.paths import StudyPaths, record_of
-from rlscale.provenance import describe
+from rlscale.provenance import file_digest
 from rlscale.summary import Summary
 
 _FORECAST_FROM = 0.3
@@ -88,7 +88,7 @@ def _digests(results: Iterable[Path]) -> str:
     lines = []
     for path in results:
         for file in filter(Path.is_file, (path, record_of(path))):
-            lines.append(f"{describe(file)['sha256']}  {file}")
+            lines.append(f"{file_digest(file).sha256}  {file}")
     return "SHA-256 of the results and of their records:\n\n```\n" + "\n".join(lines) + "\n```"
 
 

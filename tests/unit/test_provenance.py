@@ -15,14 +15,15 @@ from rlscale.paths import record_of
 from rlscale.provenance import (
     STAGE_VERSION,
     checkpoint_identity,
-    describe,
+    described,
     git_state,
     library_versions,
     write_record,
 )
+from rlscale.records import GitState
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-NO_REPOSITORY = {"commit": None, "uncommitted_sha256": None}
+NO_REPOSITORY = GitState(commit=None, uncommitted_sha256=None)
 
 
 @pytest.fixture
@@ -55,7 +56,10 @@ def test_a_record_says_what_was_made_of_what(folder: Path, monkeypatch: pytest.M
     Path("more/b").write_bytes(b"b")
     write_record(
         Path("out.parquet"),
+        study="tiny",
         stage="train",
+        name="run",
+        adapter="local",
         inputs=[Path("in.json")],
         outputs=[Path("more")],
         started=STARTED,
@@ -74,14 +78,14 @@ def test_a_record_says_what_was_made_of_what(folder: Path, monkeypatch: pytest.M
     assert record["started"] == "2026-01-02T03:04:05+00:00"
     assert record["started"] < record["ended"]
     assert record["slurm_job_id"] == "17"
-    assert record["git"] == NO_REPOSITORY
-    assert record["libraries"] == library_versions()
+    assert record["git"] == NO_REPOSITORY.model_dump()
+    assert record["environment"]["libraries"] == library_versions()
     assert str(folder) not in (folder / "out.parquet.record.json").read_text()  # no record names a machine's folders
 
 
 def test_there_is_no_record_of_what_does_not_stand(folder: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        write_record(Path("absent"), stage="law", inputs=[], started=STARTED)
+        write_record(Path("absent"), study="tiny", stage="law", inputs=[], started=STARTED)
     assert list(folder.iterdir()) == []
 
 
@@ -90,7 +94,7 @@ def test_a_folder_is_described_by_all_its_files_but_hidden_ones(folder: Path) ->
     (folder / "a" / "z").write_bytes(b"")
     (folder / "a" / "deep" / "y").write_bytes(b"y")
     (folder / "a" / ".snakemake_timestamp").write_bytes(b"now")
-    assert describe(folder / "a") == {
+    assert described(folder / "a").model_dump() == {
         "files": {
             "deep/y": {"bytes": 1, "sha256": sha256(b"y")},
             "z": {"bytes": 0, "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
@@ -108,14 +112,14 @@ def test_git_state_is_the_commit_and_a_digest_of_the_changes() -> None:
     git("add", "file")
     git("commit", "-m", "first")
     git_state.cache_clear()
-    assert git_state() == {"commit": git("rev-parse", "HEAD"), "uncommitted_sha256": None}
+    assert git_state() == GitState(commit=git("rev-parse", "HEAD"), uncommitted_sha256=None)
     seen = set()
     for text in ("two\n", "three\n"):
         Path("file").write_text(text)
         git_state.cache_clear()
         state = git_state()
-        assert state["commit"] == git("rev-parse", "HEAD")
-        seen.add(state["uncommitted_sha256"])
+        assert state.commit == git("rev-parse", "HEAD")
+        seen.add(state.uncommitted_sha256)
     assert None not in seen
     assert len(seen) == 2
 

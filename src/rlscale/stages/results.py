@@ -42,7 +42,7 @@ def curves(study: str) -> None:
             outputs.append(paths.all_scores)
         write_table(table, paths.curves)
         write_csv(table, paths.curves_csv)
-        write_record(paths.curves, stage="curves", inputs=inputs, outputs=outputs, started=started)
+        write_record(paths.curves, study=study, stage="curves", inputs=inputs, outputs=outputs, started=started)
 
 
 def law(study: str) -> None:
@@ -72,7 +72,7 @@ def law(study: str) -> None:
         }
         write_text(output, json.dumps({"fits": fits}, indent=2) + "\n")
         write_csv(points, paths.law_points)
-        write_record(output, stage="law", inputs=inputs, outputs=[paths.law_points], started=started)
+        write_record(output, study=study, stage="law", inputs=inputs, outputs=[paths.law_points], started=started)
 
 
 def compare(study: str) -> None:
@@ -91,7 +91,9 @@ def compare(study: str) -> None:
         write_csv(found.ranking, paths.ranking)
         write_text(paths.forecasts, json.dumps(forecasts) + "\n")
         outputs = [paths.ranking, paths.forecasts]
-        write_record(output, stage="compare", inputs=[spec_path, paths.law_points], outputs=outputs, started=started)
+        write_record(
+            output, study=study, stage="compare", inputs=[spec_path, paths.law_points], outputs=outputs, started=started
+        )
 
 
 def _drawn_forecasts(points: Any, x: Any, loss: Any) -> list[dict[str, Any]]:
@@ -123,7 +125,7 @@ def sensitivity(study: str) -> None:
         points = read_points(paths.law_points)
         rows = vary(points, x=spec["x"][0], loss=spec["loss"][0], non_embedding_params=counts)
         write_csv(pd.DataFrame([row.to_json() for row in rows]), output)
-        write_record(output, stage="sensitivity", inputs=[spec_path, paths.law_points], started=started)
+        write_record(output, study=study, stage="sensitivity", inputs=[spec_path, paths.law_points], started=started)
 
 
 def findings(study: str) -> None:
@@ -160,14 +162,13 @@ def findings(study: str) -> None:
             "reuse": None if reused is None else fit_reuse(reused, loss=spec["loss"]).to_json(),
         }
         write_text(output, json.dumps(made, indent=2) + "\n")
-        write_record(output, stage="findings", inputs=inputs, started=started)
+        write_record(output, study=study, stage="findings", inputs=inputs, started=started)
 
 
 def figure(study: str, name: str) -> None:
     """Draw one figure, as SVG and PNG; it carries the digest of what it was derived from."""
-    from rlscale.canonical import digest
     from rlscale.figures import render
-    from rlscale.provenance import STAGE_VERSION, describe
+    from rlscale.provenance import derivation_of, figure_identifier
 
     paths = StudyPaths(study)
     spec_path = paths.spec("figures", name)
@@ -175,18 +176,18 @@ def figure(study: str, name: str) -> None:
         spec = read_json(spec_path)
         drawn, sources = _draw(spec, paths)
         inputs = [spec_path, *sources]
-        derivation = digest([STAGE_VERSION["figure"], *(describe(path)["sha256"] for path in inputs)])
-        metadata = {"Title": f"{study}: {name}", "Identifier": f"rlscale:{derivation}"}
+        metadata = {"Title": f"{study}: {name}", "Identifier": figure_identifier(derivation_of("figure", inputs))}
         outputs = [paths.figure(name, suffix) for suffix in ("svg", "png")]
         for output in outputs:
             write_bytes(output, render(drawn, "svg" if output.suffix == ".svg" else "png", metadata))
         write_record(
             outputs[0],
+            study=study,
             stage="figure",
+            name=name,
             inputs=inputs,
             outputs=outputs[1:],
             started=started,
-            facts={"derivation": derivation},
         )
 
 

@@ -33,7 +33,7 @@ def pool(study: str, pool_id: str) -> None:
         spec = read_json(spec_path)
         table = _task(spec["task"]).train(spec["families"], spec["skill_share"], spec["seed"], spec["problems"])
         write_table(table, output)
-        write_record(output, stage="pool", inputs=[spec_path], started=started, facts={"problems": len(table)})
+        write_record(output, study=study, stage="pool", name=pool_id, inputs=[spec_path], started=started)
 
 
 def suites(study: str) -> None:
@@ -47,7 +47,7 @@ def suites(study: str) -> None:
         source = _task(spec["task"])
         tables = [source.suite(name, spec["problems"], spec["seed"]).assign(suite=name) for name in spec["suites"]]
         write_table(pd.concat(tables, ignore_index=True), output)
-        write_record(output, stage="suites", inputs=[spec_path], started=started)
+        write_record(output, study=study, stage="suites", inputs=[spec_path], started=started)
 
 
 def base(study: str, base_id: str) -> None:
@@ -57,7 +57,7 @@ def base(study: str, base_id: str) -> None:
     with logged_job(f"base {base_id}", paths.log("base", base_id)) as started:
         spec = read_json(spec_path)
         facts = _fetched_base(base_id, spec, output) if "repo" in spec else _built_base(base_id, spec, output)
-        write_record(output, stage="base", inputs=[spec_path], started=started, facts=facts)
+        write_record(output, study=study, stage="base", name=base_id, inputs=[spec_path], started=started, facts=facts)
 
 
 def _fetched_base(base_id: str, spec: dict[str, Any], output: Path) -> dict[str, object]:
@@ -136,14 +136,19 @@ def _train(paths: StudyPaths, cell: dict[str, Any], attempt: OpenAttempt, starte
     # Checkpoints of this fingerprint stay, planned now or not: a later budget may want them again.
     own = [path for path in paths.checkpoints(run_id).glob("step-*") if checkpoint_fingerprint(path) == fingerprint]
     remove_others(paths.checkpoints(run_id), own)
-    remove_others(paths.resume(run_id, fingerprint).parent, [paths.resume(run_id, fingerprint)])
+    state = paths.resume(run_id, fingerprint)
+    remove_others(state.parent, [state])
     write_record(
         output,
+        study=paths.study,
         stage="train",
+        name=run_id,
+        adapter=identity["trainer"],
         inputs=[paths.cell(run_id), base_path, pool_path],
-        outputs=planned,
+        # The state at the last budget, from which a later budget goes on; what lies beside it is the run's diary.
+        outputs=[*planned, *sorted(path for path in state.iterdir() if path.is_dir())],
         started=started,
-        facts={"run": run_id, "fingerprint": fingerprint, "seed": identity["seed"]},
+        facts={"fingerprint": fingerprint, "seed": identity["seed"]},
     )
 
 
@@ -157,7 +162,7 @@ def evaluate(study: str, run_id: str) -> None:
 
     from rlscale.canonical import digest
     from rlscale.evaluators import EvaluationSettings, evaluator_named
-    from rlscale.provenance import checkpoint_identity, describe, drop_weights, is_dropped
+    from rlscale.provenance import checkpoint_identity, described, drop_weights, is_dropped
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "evaluation"), paths.rollouts(run_id)
@@ -169,7 +174,7 @@ def evaluate(study: str, run_id: str) -> None:
         longest = identity["training"]["max_new_tokens"] if identity["task"]["kind"] == "parquet" else None
         settings = EvaluationSettings(**spec["settings"], max_new_tokens=longest)
         problems = pd.read_parquet(paths.suites)
-        asked = [spec, describe(paths.suites), *([longest] if longest else [])]
+        asked = [spec, described(paths.suites).model_dump(), *([longest] if longest else [])]
         checkpoints = {0: paths.base(cell["base"])} | {s: paths.checkpoint(run_id, s) for s in cell["budgets"]}
         tick = Ticker(run_id)
         shards = []
@@ -189,7 +194,16 @@ def evaluate(study: str, run_id: str) -> None:
         write_table(rollouts.astype({"suite": "category", "mode": "category"}), output)
         remove_others(paths.rollout_shards(run_id), shards)
         inputs = [spec_path, paths.suites, record_of(paths.steps(run_id)), *checkpoints.values()]
-        write_record(output, stage="evaluate", inputs=inputs, started=started, facts={"run": run_id})
+        write_record(
+            output,
+            study=study,
+            stage="evaluate",
+            name=run_id,
+            adapter=spec["evaluator"],
+            inputs=inputs,
+            outputs=shards,
+            started=started,
+        )
         if read_json(paths.spec("study", "retention"))["keep_checkpoints"] == "last":
             for step in cell["budgets"][:-1]:
                 drop_weights(paths.checkpoint(run_id, step), "evaluated; keep_checkpoints is last")
@@ -225,9 +239,8 @@ def grade(study: str, run_id: str) -> None:
         write_table(score_table(rollouts), output)
         by_problem = paths.problem_scores(run_id)
         write_table(problem_table(rollouts), by_problem)
-        facts = {"run": run_id}
-        inputs = [source, paths.suites]
-        write_record(output, stage="grade", inputs=inputs, outputs=[by_problem], started=started, facts=facts)
+        inputs, outputs = [source, paths.suites, paths.cell(run_id)], [by_problem]
+        write_record(output, study=study, stage="grade", name=run_id, inputs=inputs, outputs=outputs, started=started)
 
 
 @contextmanager
