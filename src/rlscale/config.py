@@ -173,6 +173,11 @@ def load_expanded(path: Path) -> tuple[TrainedStudy | PublishedStudy, Ladder | N
         raise document.error(error.problems) from None
 
 
+def config_files(path: Path, study: TrainedStudy | PublishedStudy) -> list[Path]:
+    """Return the files that a study is written in: its own, and that of its ladder."""
+    return [path, LADDERS / f"{study.ladder}.yaml"] if study.ladder else [path]
+
+
 def _ladder_of(study: TrainedStudy | PublishedStudy, document: Document) -> Ladder | None:
     if study.ladder is None:
         return None

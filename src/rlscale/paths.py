@@ -42,6 +42,16 @@ class StudyPaths:
         """Resolved configuration of a job, and an input of it; ``kind`` is pools, bases, figures or study."""
         return self.root / "specs" / kind / f"{name}.json"
 
+    @property
+    def planned_files(self) -> Path:
+        """The study and the ladder that the specifications were last written from, with their digests."""
+        return self.spec("study", "files")
+
+    @property
+    def audit(self) -> Path:
+        """What audits leave: the digests that they found, and a page."""
+        return self.root / "audit"
+
     def pool(self, pool_id: str) -> Path:
         """Training problems of a pool, in the order in which a fresh stream consumes them."""
         return self.root / "data" / "pools" / f"{pool_id}.parquet"
@@ -179,7 +189,7 @@ def producing_record(path: Path) -> Path | None:
         return record_of(paths.base(inside[0]))
     if kind == "resume":
         return record_of(paths.steps(inside[0]))
-    if kind == "runs":
+    if kind == "runs" and len(inside) > 1:
         return record_of(paths.run(inside[0]) / _MADE_WITH.get(inside[1], inside[1]))
     beside = path.with_suffix(".svg") if path.suffix == ".png" else path
     return record_of(paths.root / _MADE_WITH.get(path.name, beside.relative_to(paths.root)))

@@ -29,16 +29,35 @@ def stage_sources(stage: str, adapter: str | None = None) -> dict[str, str]:
     """
     home = next(file for file in sorted((PACKAGE / "stages").glob("*.py")) if stage in _functions(file))
     own = _used_by(home, stage)
-    text = "\n".join(ast.get_source_segment(home.read_text("utf-8"), node) or "" for node in own)
     files = sorted(_closure(_modules(own, adapter), adapter) - {home})
     modules = {_name(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    return {f"{_name(home)}:{stage}": hashlib.sha256(text.encode()).hexdigest()} | modules
+    return {f"{_name(home)}:{stage}": _text_digest(home, own)} | modules
+
+
+def function_digest(module: str, function: str) -> str | None:
+    """Return the SHA-256 of a stage's function and all that it uses of its own file; None where there is none."""
+    home = PACKAGE.parent / module
+    try:
+        return _text_digest(home, _used_by(home, function)) if function in _functions(home) else None
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def source_file(name: str) -> Path:
     """Return where the code of that name lies; relative to the working directory, if it is below that."""
     path = PACKAGE.parent / name.partition(":")[0]
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _text_digest(file: Path, nodes: Sequence[ast.stmt]) -> str:
+    lines = file.read_bytes().splitlines(keepends=True)
+    text = b"".join(line for node in nodes for line in lines[_first_line(node) - 1 : node.end_lineno])
+    return hashlib.sha256(text).hexdigest()
+
+
+def _first_line(node: ast.stmt) -> int:
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def _name(file: Path) -> str:

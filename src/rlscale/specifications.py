@@ -1,5 +1,6 @@
 """What each job of a study is told: one small file a job, an input of it, whose content says whether it runs again."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,6 +55,11 @@ class Specifications:
         if _has_controls(runs):
             figures["controls"] = {"kind": "controls", "first_step": law.first_step}
         return figures
+
+    def texts(self) -> Iterator[tuple[Path, str]]:
+        """Yield the path and the text of every specification."""
+        for path, content in self.files():
+            yield path, json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     def files(self) -> Iterator[tuple[Path, object]]:
         """Yield the path and the content of every specification."""

@@ -14,7 +14,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from rlscale.config import find_study, load_expanded, shipped_studies
+from rlscale.config import config_files, find_study, load_expanded, shipped_studies
 from rlscale.errors import UserError, did_you_mean
 from rlscale.files import write_changed
 from rlscale.grid import Run
@@ -23,7 +23,7 @@ from rlscale.needs import Needs, Resource, evaluation_needs, resource_functions,
 from rlscale.paths import StudyPaths
 from rlscale.planned import PlannedStudies, runs_by_needs, training_inputs
 from rlscale.price import Price, grid_price
-from rlscale.provenance import STAGE_VERSION
+from rlscale.provenance import STAGE_VERSION, file_digest
 from rlscale.slurm import SlurmSilentError, comment_of, refuse_live_jobs, status_command
 from rlscale.software import read_software
 from rlscale.specifications import Specifications
@@ -147,10 +147,12 @@ class OpenStudy:
         self.study, self.ladder, self.grid = load_expanded(file)
         specifications = Specifications(self.paths, self.study, self.ladder, self.grid)
         self.figures = list(specifications.figures)
-        texts = (
-            (path, json.dumps(content, indent=1, sort_keys=True) + "\n") for path, content in specifications.files()
-        )
-        write_changed([*texts, (self.paths.spec("study", "jobs"), json.dumps(self._plan(), sort_keys=True) + "\n")])
+        read = {str(path): file_digest(path).sha256 for path in config_files(file, self.study)}
+        texts = dict(specifications.texts())
+        planned = {"study": str(file), "files": read, "specifications": sorted(map(str, texts))}
+        plans = {self.paths.spec("study", "jobs"): self._plan(), self.paths.planned_files: planned}
+        texts |= {path: json.dumps(plan, sort_keys=True) + "\n" for path, plan in plans.items()}
+        write_changed(texts.items())
 
     def targets(self) -> list[str]:
         """Return the files that make the study complete."""

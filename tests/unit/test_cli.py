@@ -118,7 +118,7 @@ def test_status_of_a_study_in_progress(run: Any):
 
 def test_schema_writes_what_is_in_the_repository(run: Any, tmp_path: Path):
     found = json.loads(run("schema", "--folder", str(tmp_path), "--json")[1])
-    assert set(found["written"]) == {"study", "ladder"}
+    assert set(found["written"]) == {"study", "ladder", "record"}
     for name in found["written"]:
         file = f"{name}.schema.json"
         assert (tmp_path / file).read_bytes() == (ROOT / "config/schema" / file).read_bytes()

@@ -1,0 +1,262 @@
+"""The audit of a study: every record against the bytes that it speaks of, and against the records before it.
+
+A fault is said once, where it is: a file whose bytes were changed taints all that was made from it, but what was made
+from it is not called wrong as well.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rlscale.attempts import ATTEMPTS, PROGRESS
+from rlscale.audit.chain import Chain, flat, read_chain, record_for
+from rlscale.audit.code import NO_REPOSITORY, Code
+from rlscale.audit.digests import Digests
+from rlscale.audit.mend import Mends
+from rlscale.audit.verdicts import Edge, Fault, Report, Verdict
+from rlscale.errors import UserError, did_you_mean
+from rlscale.files import read_object
+from rlscale.paths import RECORD_SUFFIX
+from rlscale.provenance import DROPPED, STAGE_VERSION
+from rlscale.records import StoredRecord
+
+Finding = Edge | Fault
+DIARY = frozenset({ATTEMPTS, PROGRESS, DROPPED})
+"""Files beside artefacts that change without any result having changed."""
+
+
+def audit_study(study: str, *, quick: bool = False, only: Iterable[str] = ()) -> Report:
+    """Audit a study, or what some of its files come from.
+
+    Args:
+        study: its name; its results lie in ``results/<study>``.
+        quick: believe the digests of last time for files whose size, times and inode have not changed.
+        only: files; empty for the whole study.
+
+    Raises:
+        UserError: the study has no results, a file is none of it, or a file cannot be read.
+    """
+    began = time.perf_counter()
+    chain = read_chain(study)
+    digests = Digests(chain.paths.audit / "digests.json", quick=quick)
+    planned = read_object(chain.paths.planned_files)
+    audit = _Audit(chain, digests, Mends(chain.paths, planned.get("study")))
+    targets = [audit.target(file) for file in only]
+    found = list(audit.findings(chain.upstream(targets) if targets else None))
+    digests.remember()
+    faults = {one.path: one for one in reversed(found) if isinstance(one, Fault)}
+    return Report(
+        study=study,
+        targets=tuple(map(str, only)),
+        edges=tuple(one for one in found if isinstance(one, Edge)),
+        faults=tuple(faults[path] for path in sorted(faults)),
+        files=len(digests),
+        hashed_bytes=digests.hashed_bytes,
+        seconds=time.perf_counter() - began,
+        notes=(NO_REPOSITORY,) if audit.code.uncommitted is None else (),
+    )
+
+
+class _Audit:
+    """The checks, over one chain."""
+
+    def __init__(self, chain: Chain, digests: Digests, mends: Mends) -> None:
+        self.chain, self.digests, self.mends = chain, digests, mends
+        self.code = Code(chain, digests, mends)
+
+    def target(self, file: str) -> str:
+        """Return the record that speaks of a file.
+
+        Raises:
+            UserError: there is none.
+        """
+        record = record_for(file)
+        if record not in self.chain.expected:
+            near = did_you_mean(file, [path.removesuffix(RECORD_SUFFIX) for path in self.chain.expected])
+            raise UserError(f"{file}: the study {self.chain.paths.study} makes no such file{near}")
+        return record
+
+    def findings(self, wanted: frozenset[str] | None) -> Iterator[Finding]:
+        """Yield all edges and faults; of ``wanted`` records only, where that is given."""
+        chain = self.chain
+        chosen = chain.expected if wanted is None else wanted
+        self.digests.look_up(
+            [
+                *(file for path in chosen if path in chain.records for file in self._files(chain.records[path])),
+                *self.code.files(),
+            ]
+        )
+        yield from self._study()
+        for path in sorted(chosen):
+            if path in chain.records:
+                yield from self._record(path, chain.records[path])
+            else:
+                yield self._no_record(path)
+        if wanted is None:
+            yield from self._untracked()
+
+    def _files(self, record: StoredRecord) -> Iterator[str]:
+        yield from flat(record.outputs)
+        yield from (path for path in flat(record.inputs) if path not in self.chain.makers)
+
+    def _fault(self, path: str, verdict: Verdict, why: str, mend: str) -> Fault:
+        return Fault(path, verdict, why, mend, self.chain.figures_from(path))
+
+    def _no_record(self, path: str) -> Fault:
+        if path in self.chain.damaged:
+            return self._fault(path, Verdict.MODIFIED, self.chain.damaged[path], self.mends.again(path))
+        artefact = path.removesuffix(RECORD_SUFFIX)
+        why = "it stands without its record" if Path(artefact).exists() else f"{artefact} was not made"
+        return self._fault(path, Verdict.MISSING, why, self.mends.again(path))
+
+    def _record(self, path: str, record: StoredRecord) -> Iterator[Finding]:
+        artefact = path.removesuffix(RECORD_SUFFIX)
+        if record.stage_version != STAGE_VERSION.get(record.stage):
+            now = STAGE_VERSION.get(record.stage)
+            why = f"made by version {record.stage_version} of the stage {record.stage}, which is at {now}"
+            yield self._fault(artefact, Verdict.STALE, why, self.mends.study)
+        yield from self._outputs(path, record)
+        yield from self._inputs(artefact, record)
+        yield from self.code.check(path)
+
+    def _outputs(self, path: str, record: StoredRecord) -> Iterator[Finding]:
+        for file, stated in flat(record.outputs).items():
+            verdict = Verdict.OK
+            if self.digests[file] is None:
+                verdict = Verdict.DROPPED if _is_dropped(file) else Verdict.MISSING
+            elif self.digests[file] != stated:
+                verdict = Verdict.MODIFIED
+            yield Edge(file, path, verdict)
+            if not verdict.is_good:
+                why = "it is gone" if verdict is Verdict.MISSING else "its bytes are not those that its record states"
+                yield self._fault(file, verdict, why, self.mends.of_output(path, file))
+
+    def _inputs(self, artefact: str, record: StoredRecord) -> Iterator[Finding]:
+        for file, stated in flat(record.inputs).items():
+            verdict, fault = self._input(artefact, file, stated.sha256)
+            yield Edge(artefact, file, verdict)
+            if fault is not None:
+                yield fault
+        for parent, derivation in record.parents.items():
+            found = self.chain.records.get(parent)
+            if found is not None and found.derivation != derivation:
+                yield self._stale(artefact, parent.removesuffix(RECORD_SUFFIX))
+
+    def _input(self, artefact: str, file: str, stated: str) -> tuple[Verdict, Fault | None]:
+        maker = self.chain.makers.get(file)
+        if maker is not None:
+            is_same = flat(self.chain.records[maker].outputs)[file].sha256 == stated
+            return (Verdict.OK, None) if is_same else (Verdict.STALE, self._stale(artefact, file))
+        if file.endswith(RECORD_SUFFIX):
+            return self._record_as_input(artefact, file, stated)
+        if record_for(file) is not None:
+            return self._of_lost_record(artefact, file)
+        found = self.digests[file]
+        if found is None:
+            return Verdict.MISSING, self._lost(file)
+        if found.sha256 == stated:
+            return Verdict.OK, None
+        return self._other_source(artefact, file)
+
+    def _record_as_input(self, artefact: str, file: str, stated: str) -> tuple[Verdict, Fault | None]:
+        """Return the verdict of a record that is an input; that it is damaged is said where it is looked at itself."""
+        found = self.digests[file]
+        if file not in self.chain.records or found is None:
+            return Verdict.MISSING, None
+        return (Verdict.OK, None) if found.sha256 == stated else (Verdict.STALE, self._stale(artefact, file))
+
+    def _other_source(self, artefact: str, file: str) -> tuple[Verdict, Fault | None]:
+        """Return the verdict of a file that no job made, and that is not what it was."""
+        specifications = self.chain.specifications or {}
+        if file not in specifications:
+            return Verdict.MODIFIED, self._changed(file)
+        is_right = _text(file) == specifications[file]
+        return (Verdict.STALE, self._stale(artefact, file)) if is_right else (Verdict.MODIFIED, None)
+
+    def _of_lost_record(self, artefact: str, file: str) -> tuple[Verdict, Fault | None]:
+        """Return the verdict of an input whose own record is gone or damaged, which is said elsewhere."""
+        if record_for(file) in self.chain.records:
+            return Verdict.STALE, self._stale(artefact, file)  # its job, run again, does not make it any more
+        return Verdict.MISSING, None
+
+    def _stale(self, artefact: str, source: str) -> Fault:
+        return self._fault(artefact, Verdict.STALE, f"made from another {source} than there is now", self.mends.study)
+
+    def _lost(self, file: str) -> Fault:
+        is_specification = file.startswith(f"{self.chain.paths.root}/")
+        mend = self.mends.plan() if is_specification else f"git checkout -- {file}"
+        return self._fault(file, Verdict.MISSING, "results were made from it, and it is gone", mend)
+
+    def _changed(self, file: str) -> Fault:
+        why = "its bytes are not those that results were made from"
+        return self._fault(file, Verdict.MODIFIED, why, f"git checkout -- {file}")
+
+    def _study(self) -> Iterator[Finding]:
+        """Yield what is wrong with the study, its ladder, and the specifications that were written from them."""
+        chain = self.chain
+        planned = read_object(chain.paths.planned_files)
+        files = planned.get("files")
+        files = files if isinstance(files, dict) else {}
+        if not files:
+            why = "it does not say which study was planned"
+            yield self._fault(str(chain.paths.planned_files), Verdict.MODIFIED, why, self.mends.plan())
+        changed = []
+        for file, stated in files.items():
+            found = self.digests[file]
+            if found is None:
+                changed.append(file)
+                yield Fault(
+                    file, Verdict.MISSING, "results were planned from it", f"git checkout -- {file}", self._all()
+                )
+            elif found.sha256 != stated:
+                changed.append(file)
+                yield Fault(file, Verdict.MODIFIED, *self._replanned(), self._all())
+        if chain.study_error and not changed:
+            yield Fault(str(planned.get("study")), Verdict.MODIFIED, chain.study_error, self.mends.plan(), self._all())
+        if changed or chain.specifications is None:
+            return
+        for file, text in chain.specifications.items():
+            if not Path(file).is_file():
+                yield self._lost(file)
+            elif Path(file).read_bytes() != text.encode():
+                why = "it is not what the study says"
+                yield self._fault(file, Verdict.MODIFIED, why, self.mends.plan())
+
+    def _replanned(self) -> tuple[str, str]:
+        chain = self.chain
+        if chain.specifications is None:
+            return f"it cannot be read any more: {chain.study_error}".splitlines()[0], "git checkout -- config"
+        told = {file for file, text in chain.specifications.items() if _text(file) != text}
+        if not told:
+            return "it is spelt otherwise than when it was planned, and says the same", self.mends.plan()
+        return f"it was changed after it was planned, which concerns {len(told)} specifications", self.mends.study
+
+    def _all(self) -> tuple[str, ...]:
+        return self.chain.figures(self.chain.expected)
+
+    def _untracked(self) -> Iterator[Fault]:
+        """Yield the files among the results that no record speaks of."""
+        chain, root = self.chain, self.chain.paths.root
+        known = {file for record in chain.records.values() for file in flat(record.inputs)} | chain.makers.keys()
+        for folder in ("data", "tables", "law", "figures", "models", "runs", "resume"):
+            for path in sorted((root / folder).rglob("*")):
+                file = str(path)
+                if path.name.startswith(".") or path.name in DIARY or file in known or not path.is_file():
+                    continue
+                record = record_for(file)
+                if record not in chain.expected:
+                    is_ours = folder in {"tables", "law", "figures"} and chain.specifications is not None
+                    if not (is_ours and record is not None):
+                        continue  # of a run that the study has no more, or a specification
+                elif record not in chain.records or file.endswith(RECORD_SUFFIX):
+                    continue  # said already
+                yield Fault(file, Verdict.UNTRACKED, "no record of this study speaks of it", f"rm {file}")
+
+
+def _text(file: str) -> str | None:
+    return Path(file).read_text("utf-8", "replace") if Path(file).is_file() else None
+
+
+def _is_dropped(file: str) -> bool:
+    """Return whether a file of a checkpoint was removed on purpose."""
+    return (Path(file).parent / DROPPED).is_file()

@@ -1,0 +1,60 @@
+"""The one command that mends a fault."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rlscale.config import shipped_studies
+from rlscale.paths import RECORD_SUFFIX, StudyPaths
+
+
+class Mends:
+    """Commands for one study.
+
+    Args:
+        paths: where its files lie.
+        file: the study's YAML file, if it is known.
+    """
+
+    def __init__(self, paths: StudyPaths, file: str | None) -> None:
+        self._paths = paths
+        is_shipped = file is None or shipped_studies().get(paths.study) == Path(file)
+        self.study = f"snakemake {paths.study}" if is_shipped else f"snakemake --config study={file}"
+
+    def plan(self) -> str:
+        """Return the command that writes the specifications anew."""
+        return f"{self.study} -n"
+
+    def again(self, record: str, broken: str | None = None) -> str:
+        """Return the command that makes an artefact again.
+
+        Args:
+            record: its record.
+            broken: a file that the job would take for good, and that must go first.
+        """
+        first = f"rm -r {broken} && " if broken else ""
+        return f"{first}{self.study} --forcerun {self._target(record)}"
+
+    def again_all(self, stages: Mapping[str, str]) -> str:
+        """Return the command that runs every job of some stages again.
+
+        Args:
+            stages: by record. Rules are named like stages; figures have several rules, so they are named themselves.
+        """
+        targets = {self._target(path) if stage == "figure" else stage for path, stage in stages.items()}
+        return f"{self.study} --forcerun {' '.join(sorted(targets))}"
+
+    def _target(self, record: str) -> str:
+        """Return the output of a job that Snakemake knows."""
+        artefact = record.removesuffix(RECORD_SUFFIX)
+        return record if Path(artefact).parent == self._paths.base("any").parent else artefact
+
+    def of_output(self, record: str, file: str) -> str:
+        """Return the command for an output that is not as its record says."""
+        path = Path(file)
+        kept = {"checkpoints": 5, "rollout-shards": 5, "models": 4}
+        for folder, depth in kept.items():
+            if folder in path.parts:
+                return self.again(record, str(Path(*path.parts[: depth + (folder == "checkpoints")])))
+        if "resume" in path.parts:
+            return self.again(record, str(Path(*path.parts[:4])))
+        return self.again(record)

@@ -1,0 +1,78 @@
+"""The command that audits results: what they were made from, and whether all of it is still there and the same."""
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rlscale.cli_output import Json, print_json
+
+if TYPE_CHECKING:
+    from rlscale.audit import Report
+
+
+def audit(
+    target: Annotated[
+        list[str],
+        typer.Argument(metavar="STUDY|FILE...", help="A study, or files: results, or pictures from anywhere."),
+    ],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Believe the digests of last time where size, times and inode are the same.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(metavar="PAGE", help="Write a page as well.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check every record behind a study, or behind files, against the bytes there are.
+
+    Exit code 1 if anything is not as it was recorded; each fault is named with the figures that it taints and the
+    command that mends it. Examples: rlscale audit mini; rlscale audit --quick results/mini/figures/slope_compute.svg
+    """
+    from rlscale.audit import audit_study
+    from rlscale.audit.pages import page
+    from rlscale.audit.targets import resolve
+    from rlscale.files import write_text
+
+    reports = []
+    for study, files in resolve(target).items():
+        report = audit_study(study, quick=quick, only=files)
+        reports.append(report)
+        if not as_json:
+            _show(report)
+    if html is not None:
+        write_text(html, page(reports))
+        typer.echo(f"wrote {html}", err=True)
+    if as_json:
+        print_json({"audits": [asdict(report) | {"ok": report.is_good} for report in reports]})
+    if not all(report.is_good for report in reports):
+        raise typer.Exit(1)
+
+
+def _show(report: "Report") -> None:
+    from rich.markup import escape
+    from rich.tree import Tree
+
+    from rlscale.audit.tree import branches
+    from rlscale.cli_law_tables import new_console
+
+    console = new_console()
+    tree = Tree(escape(f"study {report.study}" if not report.targets else ", ".join(report.targets)))
+    nodes = {"": tree}
+    for branch in branches(report):
+        nodes[branch.stage] = nodes[branch.under].add(escape(branch.text))
+    console.print(tree, soft_wrap=True)
+    for fault in report.faults:
+        console.print(f"[bold]{fault.verdict.upper()}[/bold] {escape(fault.path)}: {escape(fault.why)}", soft_wrap=True)
+        tainted = ", ".join(fault.taints) or "no figure"
+        console.print(escape(f"  taints {tainted}\n  mend   {fault.mend}"), soft_wrap=True)
+    for note in report.notes:
+        console.print(escape(f"note: {note}"), soft_wrap=True)
+    counts = Counter(edge.verdict for edge in report.edges)
+    said = ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(counts.items()))
+    read = f"{report.hashed_bytes / 1e6:,.1f} MB read" if report.hashed_bytes else "none read"
+    console.print(
+        f"{report.study}: {len(report.faults) or 'no'} fault{'s' * (len(report.faults) != 1)}; edges: {said}; "
+        f"{report.files:,} files, {read}, {report.seconds:.1f} s",
+        soft_wrap=True,
+    )
