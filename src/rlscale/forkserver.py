@@ -144,11 +144,9 @@ def _run(connection: socket.socket) -> None:
 
 
 def _call_main() -> int:
-    from rlscale.cli import main
-
     code: object = 0
     try:
-        main()
+        import_module("rlscale.cli").main()
     except SystemExit as end:
         code = end.code
     except BaseException:  # noqa: BLE001 - what an interpreter does at its top

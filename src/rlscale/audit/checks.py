@@ -5,7 +5,7 @@ from it is not called wrong as well.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from rlscale.attempts import ATTEMPTS, PROGRESS
@@ -25,13 +25,16 @@ DIARY = frozenset({ATTEMPTS, PROGRESS, DROPPED})
 """Files beside artefacts that change without any result having changed."""
 
 
-def audit_study(study: str, *, quick: bool = False, only: Iterable[str] = ()) -> Report:
+def audit_study(
+    study: str, *, quick: bool = False, only: Collection[str] = (), copies: Mapping[str, str] | None = None
+) -> Report:
     """Audit a study, or what some of its files come from.
 
     Args:
         study: its name; its results lie in ``results/<study>``.
         quick: believe the digests of last time for files whose size, times and inode have not changed.
         only: files; empty for the whole study.
+        copies: pictures that lie elsewhere, and the results that they should be the same as.
 
     Raises:
         UserError: the study has no results, a file is none of it, or a file cannot be read.
@@ -43,6 +46,7 @@ def audit_study(study: str, *, quick: bool = False, only: Iterable[str] = ()) ->
     audit = _Audit(chain, digests, Mends(chain.paths, planned.get("study")))
     targets = [audit.target(file) for file in only]
     found = list(audit.findings(chain.upstream(targets) if targets else None))
+    found += [fault for copy, result in (copies or {}).items() for fault in audit.copy(copy, result)]
     digests.remember()
     faults = {one.path: one for one in reversed(found) if isinstance(one, Fault)}
     return Report(
@@ -94,6 +98,14 @@ class _Audit:
                 yield self._no_record(path)
         if wanted is None:
             yield from self._untracked()
+
+    def copy(self, copy: str, result: str) -> Iterator[Fault]:
+        """Yield a fault where a copied picture is not the one that its record speaks of."""
+        maker = self.chain.makers.get(result)
+        stated = flat(self.chain.records[maker].outputs)[result] if maker else None
+        if self.digests[copy] != stated:
+            why = f"it says that it is {result}, whose record states other bytes"
+            yield Fault(copy, Verdict.MODIFIED, why, f"cp {result} {copy}")
 
     def _files(self, record: StoredRecord) -> Iterator[str]:
         yield from flat(record.outputs)

@@ -1,6 +1,8 @@
 """What an audit is asked for: a study, a result of one, or a picture that has been copied anywhere."""
 
 import re
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlscale.config import find_study
@@ -13,31 +15,48 @@ PICTURES = frozenset({".png", ".svg"})
 _IDENTIFIER = re.compile(re.escape(FIGURE_IDENTIFIER).encode() + rb"([0-9a-f]{64})")
 
 
-def resolve(targets: list[str]) -> dict[str, list[str]]:
-    """Return the files to be audited by study; no files mean all of it.
+@dataclass
+class Asked:
+    """What is to be audited of one study.
+
+    Attributes:
+        files: results; empty for all of it.
+        copies: pictures that lie elsewhere, and the results that they are copies of.
+    """
+
+    files: list[str] = field(default_factory=list)
+    copies: dict[str, str] = field(default_factory=dict)
+
+
+def resolve(targets: list[str]) -> dict[str, Asked]:
+    """Return what is to be audited, by study.
 
     Raises:
         UserError: a target is no study, no result, and no picture of one.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, Asked] = defaultdict(Asked)
+    root = RESULTS.resolve()
     for target in targets:
         path = Path(target)
-        if (RESULTS / target).is_dir() and len(path.parts) == 1:
-            found[target] = []
+        inside = path.resolve()
+        if len(path.parts) == 1 and (RESULTS / target).is_dir():
+            found[target] = Asked()
         elif path.suffix in {".yaml", ".yml"}:
-            found[find_study(target).stem] = []
+            found[find_study(target).stem] = Asked()
+        elif inside.parent == root and inside.is_dir():
+            found[inside.name] = Asked()
+        elif root in inside.parents:
+            result = RESULTS / inside.relative_to(root)
+            found[result.parts[1]].files.append(str(result))
         else:
-            file = _result(path)
-            found.setdefault(file.parts[1], []).append(str(file))
+            result = _copied(path)
+            found[result.parts[1]].files.append(str(result))
+            found[result.parts[1]].copies[target] = str(result)
     return found
 
 
-def _result(path: Path) -> Path:
-    """Return the result that a path names, or that a picture is a copy of."""
-    inside = path.resolve()
-    root = RESULTS.resolve()
-    if inside.is_relative_to(root) and len(inside.relative_to(root).parts) > 1:
-        return RESULTS / inside.relative_to(root)
+def _copied(path: Path) -> Path:
+    """Return the result that a picture is a copy of."""
     if not path.is_file():
         studies = sorted(folder.name for folder in RESULTS.glob("*") if folder.is_dir())
         there = f"studies with results: {', '.join(studies) or 'none'}{did_you_mean(path, studies)}"
