@@ -85,6 +85,10 @@ class PlannedStudy:
         groups = self._plan["needs"][stage]
         return Needs(**next(group["needs"] for group in groups if run_id in group["runs"]))
 
+    def problem_inputs(self, kind: str, name: str) -> list[str]:
+        """Return what problems are made from: a specification, and the files of the task that were there."""
+        return [str(self.paths.spec(kind, name)), *self._inputs("problems")]
+
     def curve_inputs(self) -> list[str]:
         """Return what the study's tables are gathered from."""
         return self._inputs("curves")

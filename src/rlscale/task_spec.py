@@ -131,6 +131,10 @@ class ParquetTask(_Spec):
         description="What tau > 1 keeps: the first problems, a sample nested in smaller tau's, or one of its own.",
     )
 
+    def local_files(self) -> list[str]:
+        """Return the paths among the files, in a fixed order; what is on the hub is named by its commit."""
+        return sorted({path for path in (*self.train, *self.suites.values()) if not path.startswith(HUB)})
+
     @model_validator(mode="after")
     def _curriculum_has_rates(self) -> Self:
         if self.curriculum and self.pass_rate is None:

@@ -28,6 +28,7 @@ from rlscale.slurm import SlurmSilentError, comment_of, refuse_live_jobs, status
 from rlscale.software import read_software
 from rlscale.specifications import Specifications
 from rlscale.study import PublishedStudy, TrainedStudy
+from rlscale.task_spec import ParquetTask
 
 DEFAULT_STUDY = "mini"
 CONFIG_KEYS = ("study", "software")
@@ -193,6 +194,10 @@ class OpenStudy:
             return training_needs(run, self.ladder, self.price)
         return evaluation_needs(run, self.ladder, self.study.evaluator)
 
+    def problem_inputs(self, kind: str, name: str) -> list[str]:
+        """Return what problems are made from: a specification, and the files of the task that are there."""
+        return [str(self.paths.spec(kind, name)), *self._problem_files()]
+
     def curve_inputs(self) -> list[str]:
         """Return what the study's tables are gathered from."""
         spec = str(self.paths.spec("study", "curves"))
@@ -220,9 +225,18 @@ class OpenStudy:
         stages = ("train", "evaluate")
         return {
             "environments": {stage: self.environment(stage) for stage in stages},
-            "inputs": {"curves": self.curve_inputs(), "law": self.law_inputs(), "findings": self.findings_inputs()},
+            "inputs": {
+                "problems": self._problem_files(),
+                "curves": self.curve_inputs(),
+                "law": self.law_inputs(),
+                "findings": self.findings_inputs(),
+            },
             "needs": {stage: runs_by_needs(self._runs(), partial(self.needs, stage)) for stage in stages},
         }
+
+    def _problem_files(self) -> list[str]:
+        task = self.study.task if isinstance(self.study, TrainedStudy) else None
+        return [path for path in task.local_files() if Path(path).is_file()] if isinstance(task, ParquetTask) else []
 
     def _runs(self) -> dict[str, Run]:
         return self.grid.runs if self.grid else {}

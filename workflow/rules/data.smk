@@ -1,7 +1,7 @@
 rule pool:
     """Training problems, in the order in which a fresh stream consumes them."""
     input:
-        lambda w: studies.open(w.study).paths.spec("pools", w.pool),
+        lambda w: studies.open(w.study).problem_inputs("pools", w.pool),
     output:
         "results/{study}/data/pools/{pool}.parquet",
         record="results/{study}/data/pools/{pool}.parquet.record.json",
@@ -18,7 +18,7 @@ rule pool:
 rule suites:
     """Problems of all evaluation suites."""
     input:
-        lambda w: studies.open(w.study).paths.spec("study", "suites"),
+        lambda w: studies.open(w.study).problem_inputs("study", "suites"),
     output:
         "results/{study}/data/suites.parquet",
         record="results/{study}/data/suites.parquet.record.json",

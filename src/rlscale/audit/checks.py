@@ -196,12 +196,12 @@ class _Audit:
 
     def _lost(self, file: str) -> Fault:
         is_specification = file.startswith(f"{self.chain.paths.root}/")
-        mend = self.mends.plan() if is_specification else f"git checkout -- {file}"
+        mend = self.mends.plan() if is_specification else self.mends.of_source(file)
         return self._fault(file, Verdict.MISSING, "results were made from it, and it is gone", mend)
 
     def _changed(self, file: str) -> Fault:
         why = "its bytes are not those that results were made from"
-        return self._fault(file, Verdict.MODIFIED, why, f"git checkout -- {file}")
+        return self._fault(file, Verdict.MODIFIED, why, self.mends.of_source(file))
 
     def _study(self) -> Iterator[Finding]:
         """Yield what is wrong with the study, its ladder, and the specifications that were written from them."""

@@ -1,5 +1,6 @@
 """The one command that mends a fault."""
 
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,6 +49,10 @@ class Mends:
         artefact = record.removesuffix(RECORD_SUFFIX)
         return record if Path(artefact).parent == self._paths.base("any").parent else artefact
 
+    def of_source(self, file: str) -> str:
+        """Return the command for a file that no job makes, the problems of a task say: the repository's, or DVC's."""
+        return f"git checkout -- {file}" if is_tracked(file) else f"dvc checkout {file}"
+
     def of_output(self, record: str, file: str) -> str:
         """Return the command for an output that is not as its record says."""
         path = Path(file)
@@ -58,3 +63,12 @@ class Mends:
         if "resume" in path.parts:
             return self.again(record, str(Path(*path.parts[:4])))
         return self.again(record)
+
+
+def is_tracked(file: str) -> bool:
+    """Return whether git knows a file."""
+    command = ["git", "ls-files", "--error-unmatch", "--", file]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603
+    except OSError:
+        return False

@@ -33,7 +33,8 @@ def pool(study: str, pool_id: str) -> None:
         spec = read_json(spec_path)
         table = _task(spec["task"]).train(spec["families"], spec["skill_share"], spec["seed"], spec["problems"])
         write_table(table, output)
-        write_record(output, study=study, stage="pool", name=pool_id, inputs=[spec_path], started=started)
+        inputs = [spec_path, *_task_files(spec["task"])]
+        write_record(output, study=study, stage="pool", name=pool_id, inputs=inputs, started=started)
 
 
 def suites(study: str) -> None:
@@ -47,7 +48,8 @@ def suites(study: str) -> None:
         source = _task(spec["task"])
         tables = [source.suite(name, spec["problems"], spec["seed"]).assign(suite=name) for name in spec["suites"]]
         write_table(pd.concat(tables, ignore_index=True), output)
-        write_record(output, study=study, stage="suites", inputs=[spec_path], started=started)
+        inputs = [spec_path, *_task_files(spec["task"])]
+        write_record(output, study=study, stage="suites", inputs=inputs, started=started)
 
 
 def base(study: str, base_id: str) -> None:
@@ -274,9 +276,21 @@ def _placement(paths: StudyPaths, model: str) -> "Placement | None":
 
 
 def _task(values: dict[str, Any]) -> Any:
+    from rlscale.tasks import load_task
+
+    return load_task(_task_spec(values))
+
+
+def _task_files(values: dict[str, Any]) -> list[Path]:
+    from rlscale.task_spec import ParquetTask
+
+    task = _task_spec(values)
+    return list(map(Path, task.local_files())) if isinstance(task, ParquetTask) else []
+
+
+def _task_spec(values: dict[str, Any]) -> Any:
     from pydantic import TypeAdapter
 
     from rlscale.task_spec import TaskSpec
-    from rlscale.tasks import load_task
 
-    return load_task(TypeAdapter(TaskSpec).validate_python(values))
+    return TypeAdapter(TaskSpec).validate_python(values)
