@@ -26,6 +26,7 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> int:
+    """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--study", default="mini")
     parser.add_argument("--repeats", type=int, default=5)
