@@ -83,9 +83,18 @@ def _used_by(file: Path, function: str) -> list[ast.stmt]:
         name = waiting.pop()
         if name in own and name not in seen:
             seen.add(name)
-            waiting += [node.id for node in ast.walk(own[name]) if isinstance(node, ast.Name)]
+            waiting += _global_names(own[name])
     used = [own[name] for name in seen]
     return [node for node in _tree(file).body if isinstance(node, ast.Import | ast.ImportFrom) or node in used]
+
+
+def _global_names(function: ast.FunctionDef) -> set[str]:
+    """Return the names that a function uses and does not bind itself."""
+    nodes = list(ast.walk(function))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    bound = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    bound |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return {node.id for node in names} - bound
 
 
 def _functions(file: Path) -> dict[str, ast.FunctionDef]:
