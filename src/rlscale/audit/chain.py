@@ -47,9 +47,14 @@ class Chain:
                 self._consumers[source].add(path)
 
     @cached_property
+    def outputs(self) -> dict[str, dict[str, FileDigest]]:
+        """The outputs of each record, files of folders one by one."""
+        return {path: flat(record.outputs) for path, record in self.records.items()}
+
+    @cached_property
     def makers(self) -> dict[str, str]:
-        """The record that names each file among its outputs; files of folders one by one."""
-        return {file: path for path, record in self.records.items() for file in flat(record.outputs)}
+        """The record that names each file among its outputs."""
+        return {file: path for path, outputs in self.outputs.items() for file in outputs}
 
     def upstream(self, targets: Iterable[str]) -> frozenset[str]:
         """Return the records that ``targets`` (records) come from, themselves included."""

@@ -4,8 +4,9 @@ A fault is said once, where it is: a file whose bytes were changed taints all th
 from it is not called wrong as well.
 """
 
+import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rlscale.attempts import ATTEMPTS, PROGRESS
@@ -13,6 +14,7 @@ from rlscale.audit.chain import Chain, flat, read_chain, record_for
 from rlscale.audit.code import NO_REPOSITORY, Code
 from rlscale.audit.digests import Digests
 from rlscale.audit.mend import Mends
+from rlscale.audit.plan import Plan, text_of
 from rlscale.audit.verdicts import Edge, Fault, Report, Verdict
 from rlscale.errors import UserError, did_you_mean
 from rlscale.files import read_object
@@ -21,6 +23,9 @@ from rlscale.provenance import DROPPED, STAGE_VERSION
 from rlscale.records import StoredRecord
 
 Finding = Edge | Fault
+FOLDERS = ("data", "models", "runs", "resume", "tables", "law", "figures")
+"""Where no file may be that no record knows."""
+
 DIARY = frozenset({ATTEMPTS, PROGRESS, DROPPED})
 """Files beside artefacts that change without any result having changed."""
 
@@ -66,7 +71,7 @@ class _Audit:
 
     def __init__(self, chain: Chain, digests: Digests, mends: Mends) -> None:
         self.chain, self.digests, self.mends = chain, digests, mends
-        self.code = Code(chain, digests, mends)
+        self.code, self.plan = Code(chain, digests, mends), Plan(chain, digests, mends)
 
     def target(self, file: str) -> str:
         """Return the record that speaks of a file.
@@ -86,11 +91,11 @@ class _Audit:
         chosen = chain.expected if wanted is None else wanted
         self.digests.look_up(
             [
-                *(file for path in chosen if path in chain.records for file in self._files(chain.records[path])),
+                *(file for path in chosen if path in chain.records for file in self._files(path)),
                 *self.code.files(),
             ]
         )
-        yield from self._study()
+        yield from self.plan.check()
         for path in sorted(chosen):
             if path in chain.records:
                 yield from self._record(path, chain.records[path])
@@ -102,14 +107,14 @@ class _Audit:
     def copy(self, copy: str, result: str) -> Iterator[Fault]:
         """Yield a fault where a copied picture is not the one that its record speaks of."""
         maker = self.chain.makers.get(result)
-        stated = flat(self.chain.records[maker].outputs)[result] if maker else None
+        stated = self.chain.outputs[maker][result] if maker else None
         if self.digests[copy] != stated:
             why = f"it says that it is {result}, whose record states other bytes"
             yield Fault(copy, Verdict.MODIFIED, why, f"cp {result} {copy}")
 
-    def _files(self, record: StoredRecord) -> Iterator[str]:
-        yield from flat(record.outputs)
-        yield from (path for path in flat(record.inputs) if path not in self.chain.makers)
+    def _files(self, record: str) -> Iterator[str]:
+        yield from self.chain.outputs[record]
+        yield from (file for file in flat(self.chain.records[record].inputs) if file not in self.chain.makers)
 
     def _fault(self, path: str, verdict: Verdict, why: str, mend: str) -> Fault:
         return Fault(path, verdict, why, mend, self.chain.figures_from(path))
@@ -127,12 +132,12 @@ class _Audit:
             now = STAGE_VERSION.get(record.stage)
             why = f"made by version {record.stage_version} of the stage {record.stage}, which is at {now}"
             yield self._fault(artefact, Verdict.STALE, why, self.mends.study)
-        yield from self._outputs(path, record)
+        yield from self._outputs(path)
         yield from self._inputs(artefact, record)
         yield from self.code.check(path)
 
-    def _outputs(self, path: str, record: StoredRecord) -> Iterator[Finding]:
-        for file, stated in flat(record.outputs).items():
+    def _outputs(self, path: str) -> Iterator[Finding]:
+        for file, stated in self.chain.outputs[path].items():
             verdict = Verdict.OK
             if self.digests[file] is None:
                 verdict = Verdict.DROPPED if _is_dropped(file) else Verdict.MISSING
@@ -157,7 +162,7 @@ class _Audit:
     def _input(self, artefact: str, file: str, stated: str) -> tuple[Verdict, Fault | None]:
         maker = self.chain.makers.get(file)
         if maker is not None:
-            is_same = flat(self.chain.records[maker].outputs)[file].sha256 == stated
+            is_same = self.chain.outputs[maker][file].sha256 == stated
             return (Verdict.OK, None) if is_same else (Verdict.STALE, self._stale(artefact, file))
         if file.endswith(RECORD_SUFFIX):
             return self._record_as_input(artefact, file, stated)
@@ -182,7 +187,7 @@ class _Audit:
         specifications = self.chain.specifications or {}
         if file not in specifications:
             return Verdict.MODIFIED, self._changed(file)
-        is_right = _text(file) == specifications[file]
+        is_right = text_of(file) == specifications[file]
         return (Verdict.STALE, self._stale(artefact, file)) if is_right else (Verdict.MODIFIED, None)
 
     def _of_lost_record(self, artefact: str, file: str) -> tuple[Verdict, Fault | None]:
@@ -203,70 +208,26 @@ class _Audit:
         why = "its bytes are not those that results were made from"
         return self._fault(file, Verdict.MODIFIED, why, self.mends.of_source(file))
 
-    def _study(self) -> Iterator[Finding]:
-        """Yield what is wrong with the study, its ladder, and the specifications that were written from them."""
-        chain = self.chain
-        planned = read_object(chain.paths.planned_files)
-        files = planned.get("files")
-        files = files if isinstance(files, dict) else {}
-        if not files:
-            why = "it does not say which study was planned"
-            yield self._fault(str(chain.paths.planned_files), Verdict.MODIFIED, why, self.mends.plan())
-        changed = []
-        for file, stated in files.items():
-            found = self.digests[file]
-            if found is None:
-                changed.append(file)
-                yield Fault(
-                    file, Verdict.MISSING, "results were planned from it", f"git checkout -- {file}", self._all()
-                )
-            elif found.sha256 != stated:
-                changed.append(file)
-                yield Fault(file, Verdict.MODIFIED, *self._replanned(), self._all())
-        if chain.study_error and not changed:
-            yield Fault(str(planned.get("study")), Verdict.MODIFIED, chain.study_error, self.mends.plan(), self._all())
-        if changed or chain.specifications is None:
-            return
-        for file, text in chain.specifications.items():
-            if not Path(file).is_file():
-                yield self._lost(file)
-            elif Path(file).read_bytes() != text.encode():
-                why = "it is not what the study says"
-                yield self._fault(file, Verdict.MODIFIED, why, self.mends.plan())
-
-    def _replanned(self) -> tuple[str, str]:
-        chain = self.chain
-        if chain.specifications is None:
-            return f"it cannot be read any more: {chain.study_error}".splitlines()[0], "git checkout -- config"
-        told = {file for file, text in chain.specifications.items() if _text(file) != text}
-        if not told:
-            return "it is spelt otherwise than when it was planned, and says the same", self.mends.plan()
-        return f"it was changed after it was planned, which concerns {len(told)} specifications", self.mends.study
-
-    def _all(self) -> tuple[str, ...]:
-        return self.chain.figures(self.chain.expected)
-
     def _untracked(self) -> Iterator[Fault]:
         """Yield the files among the results that no record speaks of."""
         chain, root = self.chain, self.chain.paths.root
         known = {file for record in chain.records.values() for file in flat(record.inputs)} | chain.makers.keys()
-        for folder in ("data", "tables", "law", "figures", "models", "runs", "resume"):
-            for path in sorted((root / folder).rglob("*")):
-                file = str(path)
-                if path.name.startswith(".") or path.name in DIARY or file in known or not path.is_file():
-                    continue
-                record = record_for(file)
-                if record not in chain.expected:
-                    is_ours = folder in {"tables", "law", "figures"} and chain.specifications is not None
-                    if not (is_ours and record is not None):
-                        continue  # of a run that the study has no more, or a specification
-                elif record not in chain.records or file.endswith(RECORD_SUFFIX):
-                    continue  # said already
+        for file in sorted(_files_below(root, FOLDERS) - known):
+            name, folder, record = Path(file).name, Path(file).parts[2], record_for(file)
+            is_expected_record = file.endswith(RECORD_SUFFIX) and record in chain.expected
+            if name.startswith(".") or name in DIARY or is_expected_record:
+                continue
+            if record in chain.expected:
+                is_strange = record in chain.records  # else it is said of the record
+            else:  # what a study has no more, runs are kept for the day that it has them again
+                is_strange = record is not None and folder in {"tables", "law", "figures"}
+            if is_strange:
                 yield Fault(file, Verdict.UNTRACKED, "no record of this study speaks of it", f"rm {file}")
 
 
-def _text(file: str) -> str | None:
-    return Path(file).read_text("utf-8", "replace") if Path(file).is_file() else None
+def _files_below(root: Path, folders: Iterable[str]) -> set[str]:
+    walks = (os.walk(root / folder) for folder in folders)
+    return {f"{parent}/{name}" for walk in walks for parent, _, names in walk for name in names}
 
 
 def _is_dropped(file: str) -> bool:

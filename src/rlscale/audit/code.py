@@ -24,14 +24,14 @@ class Code:
         """Yield the files that will be looked at."""
         for record in self._chain.records.values():
             yield record.environment.lock
-            yield from (str(source_file(name)) for name in record.sources)
+            yield from (_file(name) for name in record.sources)
 
     def check(self, path: str) -> Iterator[Edge | Fault]:
         """Yield the edges from a record to its code and its lock, and a fault of each that differs."""
         record = self._chain.records[path]
         artefact = path.removesuffix(RECORD_SUFFIX)
         for name, digest in record.sources.items():
-            file = str(source_file(name))
+            file = _file(name)
             verdict = self._verdict(name, file, digest)
             yield Edge(artefact, file, verdict)
             if not verdict.is_good:
@@ -83,3 +83,8 @@ class Code:
     def _stages(self, file: str) -> dict[str, str]:
         """Return the stages of the records that name a module or a lock, by record."""
         return {path: record.stage for path, record in self._chain.records.items() if uses(record, file)}
+
+
+@cache
+def _file(name: str) -> str:
+    return str(source_file(name))

@@ -58,7 +58,8 @@ class Digests:
 
     def __getitem__(self, path: str) -> FileDigest | None:
         """Return the digest of a file; None where there is no file."""
-        self.look_up([path])
+        if path not in self._found:
+            self.look_up([path])
         return self._found[path]
 
     def __len__(self) -> int:
