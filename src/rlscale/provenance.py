@@ -17,9 +17,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rlscale.canonical import digest
-from rlscale.files import write_json
+from rlscale.errors import first_line
+from rlscale.files import read_json, remove_others, write_json
 from rlscale.paths import producing_record, record_of
 from rlscale.records import (
+    DamagedRecordError,
     Described,
     Environment,
     FileDigest,
@@ -135,12 +137,17 @@ def _parents(inputs: Iterable[str]) -> dict[str, str]:
 def described(path: Path) -> Described:
     """Return size and SHA-256 of a file; of a folder, those of its files but hidden ones.
 
+    A checkpoint whose weights were dropped is described as it was, so that dropping changes no later derivation.
+
     Raises:
         FileNotFoundError: it does not stand.
     """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-        return FolderDigest(files={str(file.relative_to(path)): file_digest(file) for file in files})
+        found = {str(file.relative_to(path)): file_digest(file) for file in files}
+        if gone := dropped_files(path):
+            found = {name: file for name, file in (found | gone).items() if name != DROPPED}
+        return FolderDigest(files=dict(sorted(found.items())))
     return file_digest(path)
 
 
@@ -188,11 +195,33 @@ def checkpoint_fingerprint(path: Path) -> str | None:
 
 
 def drop_weights(checkpoint: Path, reason: str) -> None:
-    """Remove a checkpoint's files but its identity, and say so beside it; may be done again."""
-    write_json(checkpoint / DROPPED, {"dropped": datetime.now(UTC).isoformat(timespec="seconds"), "reason": reason})
-    for file in checkpoint.iterdir():
-        if file.name not in {IDENTITY, DROPPED}:
-            file.unlink()
+    """Remove a checkpoint's files but its identity, and say so beside it; may be done again.
+
+    Args:
+        checkpoint: its folder.
+        reason: for people; ``dropped.json`` holds it with the time, and bytes and sha256 of each file that goes.
+    """
+    if not is_dropped(checkpoint):
+        files = FolderDigest.model_validate(described(checkpoint)).files
+        gone = {name: file.model_dump() for name, file in files.items() if name != IDENTITY}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(checkpoint / DROPPED, {"dropped": now, "reason": reason, "files": gone})
+    remove_others(checkpoint, [checkpoint / IDENTITY, checkpoint / DROPPED])
+
+
+def dropped_files(checkpoint: Path) -> dict[str, FileDigest]:
+    """Return size and SHA-256 of the files that were dropped, by relative path; empty where none was.
+
+    Raises:
+        DamagedRecordError: what says so is damaged.
+    """
+    path = checkpoint / DROPPED
+    if not path.is_file():
+        return {}
+    try:
+        return {name: FileDigest.model_validate(file) for name, file in read_json(path).get("files", {}).items()}
+    except (ValueError, AttributeError) as error:
+        raise DamagedRecordError(f"{path}: damaged: {first_line(error)}") from None
 
 
 def is_dropped(checkpoint: Path) -> bool:

@@ -162,9 +162,9 @@ def evaluate(study: str, run_id: str) -> None:
     """
     import pandas as pd
 
-    from rlscale.canonical import digest
+    from rlscale.answers import answer_shard, asked_checkpoint, longest_answer, superfluous
     from rlscale.evaluators import EvaluationSettings, evaluator_named
-    from rlscale.provenance import checkpoint_identity, described, drop_weights, is_dropped
+    from rlscale.provenance import drop_weights, file_digest, is_dropped
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "evaluation"), paths.rollouts(run_id)
@@ -172,17 +172,13 @@ def evaluate(study: str, run_id: str) -> None:
         cell, spec = read_json(paths.cell(run_id)), read_json(spec_path)
         identity = cell["identity"]
         evaluator = evaluator_named(spec["evaluator"], _placement(paths, identity["model"]["name"]))
-        # A made task knows how long a right answer is; texts from files have the study's limit.
-        longest = identity["training"]["max_new_tokens"] if identity["task"]["kind"] == "parquet" else None
-        settings = EvaluationSettings(**spec["settings"], max_new_tokens=longest)
-        problems = pd.read_parquet(paths.suites)
-        asked = [spec, described(paths.suites).model_dump(), *([longest] if longest else [])]
-        checkpoints = {0: paths.base(cell["base"])} | {s: paths.checkpoint(run_id, s) for s in cell["budgets"]}
+        settings = EvaluationSettings(**spec["settings"], max_new_tokens=longest_answer(identity))
+        problems, suites = pd.read_parquet(paths.suites), file_digest(paths.suites)
+        checkpoints = {step: asked_checkpoint(paths, cell, step) for step in (0, *cell["budgets"])}
         tick = Ticker(run_id)
         shards = []
         for step, checkpoint in checkpoints.items():
-            key = digest([*asked, checkpoint_identity(checkpoint)])[:16]
-            shard = paths.rollout_shards(run_id) / f"step-{step:06d}-{key}.parquet"
+            shard = answer_shard(paths, cell, step, spec=spec, suites=suites)
             if not shard.is_file():
                 if is_dropped(checkpoint):
                     raise UserError(
@@ -206,9 +202,9 @@ def evaluate(study: str, run_id: str) -> None:
             outputs=shards,
             started=started,
         )
-        if read_json(paths.spec("study", "retention"))["keep_checkpoints"] == "last":
-            for step in cell["budgets"][:-1]:
-                drop_weights(paths.checkpoint(run_id, step), "evaluated; keep_checkpoints is last")
+        keep = read_json(paths.spec("study", "retention"))["keep_checkpoints"]
+        for step in superfluous(cell["budgets"], keep):
+            drop_weights(paths.checkpoint(run_id, step), f"evaluated; keep_checkpoints is {keep}")
 
 
 def grade(study: str, run_id: str) -> None:
