@@ -19,8 +19,8 @@ from rlscale.audit.verdicts import Edge, Fault, Report, Verdict
 from rlscale.errors import UserError, did_you_mean
 from rlscale.files import read_object
 from rlscale.paths import RECORD_SUFFIX
-from rlscale.provenance import DROPPED, STAGE_VERSION
-from rlscale.records import StoredRecord
+from rlscale.provenance import DROPPED, STAGE_VERSION, dropped_files
+from rlscale.records import DamagedRecordError, FileDigest, StoredRecord
 
 Finding = Edge | Fault
 FOLDERS = ("data", "models", "runs", "resume", "tables", "law", "figures")
@@ -140,7 +140,7 @@ class _Audit:
         for file, stated in self.chain.outputs[path].items():
             verdict = Verdict.OK
             if self.digests[file] is None:
-                verdict = Verdict.DROPPED if _is_dropped(file) else Verdict.MISSING
+                verdict = Verdict.DROPPED if _is_dropped(Path(file), stated) else Verdict.MISSING
             elif self.digests[file] != stated:
                 verdict = Verdict.MODIFIED
             yield Edge(file, path, verdict)
@@ -230,6 +230,9 @@ def _files_below(root: Path, folders: Iterable[str]) -> set[str]:
     return {f"{parent}/{name}" for walk in walks for parent, _, names in walk for name in names}
 
 
-def _is_dropped(file: str) -> bool:
-    """Return whether a file of a checkpoint was removed on purpose."""
-    return (Path(file).parent / DROPPED).is_file()
+def _is_dropped(file: Path, stated: FileDigest) -> bool:
+    """Return whether this very file of a checkpoint was removed on purpose, as its folder says."""
+    try:
+        return dropped_files(file.parent).get(file.name) == stated
+    except DamagedRecordError:
+        return False
