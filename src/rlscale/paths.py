@@ -38,6 +38,11 @@ class StudyPaths:
         """Everything of the study."""
         return RESULTS / self.study
 
+    @property
+    def crate(self) -> Path:
+        """The study as an RO-Crate, beside what it is made of."""
+        return RESULTS / f"{self.study}.crate.zip"
+
     def spec(self, kind: str, name: str) -> Path:
         """Resolved configuration of a job, and an input of it; ``kind`` is pools, bases, figures or study."""
         return self.root / "specs" / kind / f"{name}.json"
