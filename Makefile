@@ -1,6 +1,7 @@
 # make run [STUDY=mini|PATH]   set up, then run a study end to end
 # make test                    set up, then run the tests
 # make test-openrlhf           set up an environment of its own, then train and evaluate with OpenRLHF and vLLM on the CPU
+# make test-crate              set up the judges of RO-Crates, then export a study and hear them
 # make test-slurm              as root: install Debian's Slurm if it is absent, start a cluster of its own, and test on it
 # make check                   every linter and type check
 SHELL := /bin/bash
@@ -10,7 +11,7 @@ BIN := .venv/bin
 # The models are small: one thread a job, as many jobs as cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup setup-dev run test test-openrlhf test-slurm install-slurm check locks format bench bench-planning coverage clean
+.PHONY: setup setup-dev run test test-crate test-openrlhf test-slurm install-slurm check locks format bench bench-planning coverage clean
 
 setup: .venv/core
 setup-dev: .venv/dev
@@ -34,6 +35,16 @@ setup-dev: .venv/dev
 	  || { tail -n 20 .venv-openrlhf/setup.log; exit 1; }
 	@touch $@
 
+# rocrate 0.14 is there for a file in it: the last version that ships the JSON-LD context of RO-Crate 1.1.
+.venv-crate/ready: envs/crate.txt tests/crate/contexts.py
+	@echo "Setting up .venv-crate (half a minute the first time; log: .venv-crate/setup.log)"
+	@$(PYTHON) -m venv .venv-crate
+	@{ .venv-crate/bin/pip install --no-deps -r envs/crate.txt && rm -rf .venv-crate/rocrate-0.14 .venv-crate/contexts.sqlite \
+	  && .venv-crate/bin/pip install --no-deps --target .venv-crate/rocrate-0.14 rocrate==0.14.0 \
+	  && .venv-crate/bin/python tests/crate/contexts.py .venv-crate/rocrate-0.14 .venv-crate/contexts; } > .venv-crate/setup.log 2>&1 \
+	  || { tail -n 20 .venv-crate/setup.log; exit 1; }
+	@touch $@
+
 run: setup
 	@$(BIN)/rlscale validate $(STUDY)
 	@$(BIN)/snakemake --profile workflow/profiles/local --config study=$(STUDY)
@@ -46,6 +57,9 @@ test: setup-dev
 test-openrlhf: .venv-openrlhf/ready
 	@rm -f .venv-openrlhf/extensions/*/lock
 	TORCH_EXTENSIONS_DIR=$(CURDIR)/.venv-openrlhf/extensions .venv-openrlhf/bin/python -m pytest tests/openrlhf
+
+test-crate: setup-dev .venv-crate/ready
+	$(BIN)/python -m pytest -s tests/crate
 
 test-slurm: setup-dev install-slurm
 	$(BIN)/python -m pytest tests/slurm
@@ -82,7 +96,7 @@ coverage: setup-dev   # an hour; rewrites benchmarks/coverage.md
 	$(BIN)/python benchmarks/interval_coverage.py
 
 clean:
-	rm -rf .venv .venv-openrlhf .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-crate .venv-openrlhf .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf src/*.egg-info
 	@echo "results/ is kept; remove results/STUDY yourself to train a study anew"

@@ -98,14 +98,23 @@ def _copy(source: Path, target: IO[bytes], one: FileDigest) -> None:
 
 
 def _refuse_to_replace(out: Path) -> None:
-    if out.is_dir():
-        is_crate = (out / METADATA).is_file() or not any(out.iterdir())
-    elif out.exists():
-        is_crate = zipfile.is_zipfile(out) and METADATA in zipfile.ZipFile(out).namelist()
-    else:
-        return
-    if not is_crate or out.is_dir() == (out.suffix == ".zip"):
+    """Refuse to write where something stands that is no crate of this form, or an empty folder."""
+    if not out.name:
+        raise UserError(f"--out {out}: give the folder a name")
+    if out.exists() and not (_is_zipped_crate(out) if out.suffix == ".zip" else _is_crate_folder(out)):
         raise UserError(f"{out}: something that is no crate stands there; give another place by --out")
+
+
+def _is_crate_folder(out: Path) -> bool:
+    return out.is_dir() and ((out / METADATA).is_file() or not any(out.iterdir()))
+
+
+def _is_zipped_crate(out: Path) -> bool:
+    try:
+        with zipfile.ZipFile(out) as archive:
+            return METADATA in archive.namelist()
+    except (zipfile.BadZipFile, IsADirectoryError):
+        return False
 
 
 @contextmanager

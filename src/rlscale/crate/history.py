@@ -15,7 +15,7 @@ from pathlib import Path
 from rlscale.config import load_expanded
 from rlscale.crate.kinds import DATA, kind_of
 from rlscale.errors import UserError
-from rlscale.files import read_json
+from rlscale.files import read_json, read_object
 from rlscale.paths import LADDERS, StudyPaths, producing_record
 from rlscale.provenance import DROPPED, STAGE_VERSION, file_digest
 from rlscale.records import Described, FolderDigest, StoredRecord, read_record
@@ -123,9 +123,8 @@ def read_history(file: Path) -> History:
     last = {record for path in results if (record := producing_record(path))}
     records = _records(last, again)
     told = {path for record in records.values() for path in record.inputs}
-    for path, content in specifications.files():
-        # JSON once round: what a file holds has no tuples.
-        if str(path) in told and (not path.is_file() or read_json(path) != json.loads(json.dumps(content))):
+    for path, text in specifications.texts():
+        if str(path) in told and read_object(path) != json.loads(text):
             raise UserError(f"{file}: the study has changed since it ran ({path}): {again}")
     return History(
         paths=paths,
