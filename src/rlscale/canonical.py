@@ -6,8 +6,8 @@ without a stable form (a set, a NaN, an object) is refused rather than spelled s
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def canonical_json(value: object) -> str:
@@ -17,7 +17,12 @@ def canonical_json(value: object) -> str:
         TypeError: a value, or a mapping key, has no stable JSON form.
         ValueError: a number is NaN or infinite.
     """
-    return json.dumps(_checked(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    _refuse_other_keys(value)
+    options: dict[str, Any] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
+    try:
+        return json.dumps(value, allow_nan=False, default=_plain, **options)
+    except ValueError as error:
+        raise ValueError(f"a value has no canonical form: {error}") from None
 
 
 def digest(value: object) -> str:
@@ -25,19 +30,24 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def _checked(value: object) -> object:
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{value} has no canonical form")
-        return value
+def _refuse_other_keys(value: object) -> None:
+    """Refuse keys that are no text, which JSON would spell somehow."""
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("a canonical mapping has strings as keys")
-        return {key: _checked(item) for key, item in value.items()}
-    if isinstance(value, Sequence):
-        return [_checked(item) for item in value]
+        value = value.values()
+    elif isinstance(value, str) or not isinstance(value, Sequence):
+        return
+    for item in value:
+        if isinstance(item, Mapping | Sequence) and not isinstance(item, str):
+            _refuse_other_keys(item)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return list(value)
     raise TypeError(f"{type(value).__name__} has no canonical form")
 
 
