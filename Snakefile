@@ -79,6 +79,7 @@ localrules:
     suites,
     curves,
     findings,
+    metrics,
 
 
 onstart:

@@ -22,6 +22,7 @@ localrules:
     suites,
     curves,
     findings,
+    metrics,
 
 
 rule all:
@@ -35,6 +36,7 @@ rule all:
                 "tables/ranking.csv",
                 "tables/sensitivity.csv",
                 "law/findings.json",
+                "tables/metrics.json",
             ],
         ),
         expand(
@@ -250,6 +252,24 @@ rule findings:
         version=VERSION["findings"],
     shell:
         "rlscale stage findings {wildcards.study}"
+
+
+rule metrics:
+    input:
+        f"{HOME}/law/fit.json",
+        f"{HOME}/tables/ranking.csv",
+        f"{HOME}/tables/curves.parquet",
+    output:
+        f"{HOME}/tables/metrics.json",
+        record=f"{HOME}/tables/metrics.json.record.json",
+    log:
+        f"{HOME}/logs/metrics/metrics.log",
+    conda:
+        "envs/core.yaml"
+    params:
+        version=VERSION["metrics"],
+    shell:
+        "rlscale stage metrics {wildcards.study}"
 
 
 SOURCES = {

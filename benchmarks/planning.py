@@ -145,7 +145,7 @@ def project(folder: Path, cells: int) -> Workflow:
 
 def by_hand(folder: Path, planned: Workflow) -> Workflow:
     """Return the workflow written by hand for the study that the project has planned, with the same specifications."""
-    from rlscale.provenance import STAGE_VERSION
+    from rlscale.stage_versions import STAGE_VERSION
 
     home = planned.folder / "results/big"
     plan = json.loads((home / "specs/study/jobs.json").read_text())

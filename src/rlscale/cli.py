@@ -10,7 +10,19 @@ from typing import Annotated
 
 import typer
 
-from rlscale import cli_audit, cli_crate, cli_diff, cli_gc, cli_grade, cli_jobs, cli_law, cli_lint, cli_status, stages
+from rlscale import (
+    cli_audit,
+    cli_crate,
+    cli_diff,
+    cli_gc,
+    cli_grade,
+    cli_jobs,
+    cli_law,
+    cli_lint,
+    cli_snapshot,
+    cli_status,
+    stages,
+)
 from rlscale.cli_output import Json, Study, emit, print_json
 from rlscale.errors import UserError
 
@@ -75,7 +87,7 @@ def cells(study: Study, as_json: Json = False) -> None:
 for _command in (
     *(cli_law.fit, cli_law.forecast, cli_law.compare, cli_law.findings),
     *(cli_grade.grade, cli_lint.lint, cli_status.status, cli_jobs.jobs, cli_audit.audit),
-    *(cli_diff.diff, cli_gc.gc, cli_crate.crate),
+    *(cli_diff.diff, cli_gc.gc, cli_crate.crate, cli_snapshot.snapshot),
 ):
     app.command()(_command)
 

@@ -114,8 +114,8 @@ def serve(owner: int, path: Path) -> None:
 
 def _remember_sources() -> None:
     """Look up the code of every stage now, as it was imported, and not once in each job."""
-    from rlscale.provenance import STAGE_VERSION
     from rlscale.sources import stage_sources
+    from rlscale.stage_versions import STAGE_VERSION
 
     for stage in STAGE_VERSION:
         stage_sources(stage, "local" if stage in {"train", "evaluate"} else None)

@@ -156,6 +156,16 @@ class StudyPaths:
         return self.root / "tables" / "sensitivity.csv"
 
     @property
+    def metrics(self) -> Path:
+        """The study's main numbers, for comparing versions."""
+        return self.root / "tables" / "metrics.json"
+
+    @property
+    def snapshot(self) -> Path:
+        """What Snakemake remembers of the study's outputs."""
+        return self.root / "snakemake-metadata.tar"
+
+    @property
     def findings(self) -> Path:
         """The study's claims with their verdicts."""
         return self.root / "law" / "findings.json"

@@ -33,22 +33,7 @@ from rlscale.records import (
     save_record,
 )
 from rlscale.sources import stage_sources
-
-STAGE_VERSION = {
-    "pool": 1,
-    "suites": 1,
-    "base": 2,
-    "train": 2,
-    "evaluate": 2,
-    "grade": 2,
-    "curves": 1,
-    "law": 3,
-    "compare": 1,
-    "sensitivity": 1,
-    "findings": 3,
-    "figure": 2,
-}
-"""Raised by hand when a stage comes to make other results from the same inputs: exactly that stage runs again."""
+from rlscale.stage_versions import STAGE_VERSION
 
 IDENTITY = "checkpoint.json"
 """The file of a checkpoint that says which run and step it is, and the digest of its weights."""

@@ -15,7 +15,9 @@ PACKAGE = Path(__file__).parent
 ADAPTERS = ("trainers", "evaluators")
 """Packages of which a job uses one part, which the study names."""
 
-BOOKKEEPING = frozenset({"attempts", "errors", "job", "paths", "provenance", "records", "slurm", "sources", "writers"})
+BOOKKEEPING = frozenset(
+    {"attempts", "errors", "job", "paths", "provenance", "records", "slurm", "sources", "stage_versions", "writers"}
+)
 """Modules that say and remember what happens, and have no part in what comes out."""
 
 

@@ -23,10 +23,12 @@ from rlscale.needs import Needs, Resource, evaluation_needs, resource_functions,
 from rlscale.paths import StudyPaths
 from rlscale.planned import PlannedStudies, runs_by_needs, training_inputs
 from rlscale.price import Price, grid_price
-from rlscale.provenance import STAGE_VERSION, file_digest
+from rlscale.provenance import file_digest
 from rlscale.slurm import SlurmSilentError, comment_of, refuse_live_jobs, status_command
+from rlscale.snapshot import restore_snapshot
 from rlscale.software import read_software
 from rlscale.specifications import Specifications
+from rlscale.stage_versions import STAGE_VERSION
 from rlscale.study import PublishedStudy, TrainedStudy
 from rlscale.task_spec import ParquetTask
 
@@ -130,13 +132,15 @@ class Studies:
 
     @cache  # noqa: B019 - one instance lives as long as the process
     def open(self, name: str) -> "OpenStudy":
-        """Return the study of this name, with its specifications written.
+        """Return the study of this name, with its specifications written and what Snakemake remembers of it restored.
 
         Raises:
-            UserError: there is none, or its file is wrong.
+            UserError: there is none, its file is wrong, or its snapshot is.
         """
         if name not in self.files:
             raise UserError(f"results/{name}: no study of this name; give its file: --config study=PATH")
+        if restored := restore_snapshot(StudyPaths(name)):
+            print(f"{name}: restored what Snakemake remembers of {restored} outputs", file=sys.stderr)  # noqa: T201
         return OpenStudy(name, self.files[name])
 
 
@@ -162,7 +166,7 @@ class OpenStudy:
 
     def _results(self) -> tuple[Path, ...]:
         paths = self.paths
-        return (paths.curves_csv, paths.fit, paths.ranking, paths.sensitivity, paths.findings)
+        return (paths.curves_csv, paths.fit, paths.ranking, paths.sensitivity, paths.findings, paths.metrics)
 
     def training_inputs(self, run_id: str) -> dict[str, str]:
         """Return what training a run needs: its cell, the record of its base, its problems."""

@@ -13,7 +13,6 @@ import pytest
 from rlscale.canonical import canonical_json, derived_seed, digest
 from rlscale.paths import record_of
 from rlscale.provenance import (
-    STAGE_VERSION,
     checkpoint_identity,
     described,
     git_state,
@@ -21,6 +20,7 @@ from rlscale.provenance import (
     write_record,
 )
 from rlscale.records import GitState
+from rlscale.stage_versions import STAGE_VERSION
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NO_REPOSITORY = GitState(commit=None, uncommitted_sha256=None)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rlscale import sources
-from rlscale.provenance import STAGE_VERSION
 from rlscale.sources import BOOKKEEPING, function_digest, source_file, stage_sources
+from rlscale.stage_versions import STAGE_VERSION
 
 
 def modules(stage: str, adapter: str | None = None) -> set[str]:

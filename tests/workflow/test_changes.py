@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from rlscale.provenance import STAGE_VERSION
+from rlscale.stage_versions import STAGE_VERSION
 from tests.workflow.clone import Change, Clone, files_below, job_counts, steps_table, times_below
 
 pytestmark = pytest.mark.slow
@@ -18,7 +18,7 @@ RUNS = 6
 OF_LAW = {"figure_loss": 1, "figure_slope": 1, "figure_profile": 1, "figure_forecast": 1, "figure_tournament": 1}
 OF_FACTORS = {"figure_reuse": 1, "figure_factor": 2}
 FIGURES = OF_LAW | OF_FACTORS
-RESULTS = {"compare": 1, "sensitivity": 1, "findings": 1}
+RESULTS = {"compare": 1, "sensitivity": 1, "findings": 1, "metrics": 1}
 LAW = {"law": 1, **RESULTS, **OF_LAW}
 CURVES = {"curves": 1, **LAW, **OF_FACTORS}
 
@@ -136,7 +136,7 @@ def test_checkpoints_are_dropped_once_they_are_evaluated(smoke: Clone) -> None:
 
 def test_a_stage_of_a_new_version_runs_again(smoke: Clone) -> None:
     version = STAGE_VERSION["grade"]
-    smoke.replace("src/rlscale/provenance.py", f'"grade": {version}', f'"grade": {version + 1}')
+    smoke.replace("src/rlscale/stage_versions.py", f'"grade": {version}', f'"grade": {version + 1}')
     assert smoke.planned("smoke") == {"grade": RUNS, **CURVES}
 
 

@@ -79,3 +79,22 @@ rule findings:
         version=STAGE_VERSION["findings"],
     shell:
         "rlscale stage findings {wildcards.study}"
+
+
+rule metrics:
+    """The study's main numbers in one small file, for comparing versions."""
+    input:
+        "results/{study}/law/fit.json",
+        "results/{study}/tables/ranking.csv",
+        "results/{study}/tables/curves.parquet",
+    output:
+        "results/{study}/tables/metrics.json",
+        record="results/{study}/tables/metrics.json.record.json",
+    log:
+        "results/{study}/logs/metrics/metrics.log",
+    conda:
+        "../../envs/core.yaml"
+    params:
+        version=STAGE_VERSION["metrics"],
+    shell:
+        "rlscale stage metrics {wildcards.study}"

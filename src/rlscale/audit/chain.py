@@ -138,7 +138,8 @@ def expanded(paths: StudyPaths, planned: Mapping[str, object]) -> dict[str, str]
 
 def _expected(paths: StudyPaths, specifications: Iterable[str]) -> set[str]:
     """Return the records that belong to specifications."""
-    found = {record_of(path) for path in (paths.curves, paths.fit, paths.comparison, paths.sensitivity, paths.findings)}
+    results = (paths.curves, paths.fit, paths.comparison, paths.sensitivity, paths.findings, paths.metrics)
+    found = {record_of(path) for path in results}
     for text in specifications:
         path = Path(text)
         kind = path.parent.name

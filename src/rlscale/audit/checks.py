@@ -19,8 +19,9 @@ from rlscale.audit.verdicts import Edge, Fault, Report, Verdict
 from rlscale.errors import UserError, did_you_mean
 from rlscale.files import read_object
 from rlscale.paths import RECORD_SUFFIX
-from rlscale.provenance import DROPPED, STAGE_VERSION, dropped_files
+from rlscale.provenance import DROPPED, dropped_files
 from rlscale.records import DamagedRecordError, FileDigest, StoredRecord
+from rlscale.stage_versions import STAGE_VERSION
 
 Finding = Edge | Fault
 FOLDERS = ("data", "models", "runs", "resume", "tables", "law", "figures")

@@ -10,6 +10,7 @@ from rlscale.paths import RECORD_SUFFIX, RESULTS
 STAGES = {
     "figures": "",
     "findings": "",
+    "metrics": "",
     "compare": "",
     "sensitivity": "",
     "law": "figures",
@@ -79,6 +80,7 @@ FILES = {
     "forecasts.json": "compare",
     "ranking.csv": "compare",
     "sensitivity.csv": "sensitivity",
+    "metrics.json": "metrics",
 }
 
 

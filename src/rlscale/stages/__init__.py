@@ -18,6 +18,7 @@ for _job in (
     results.compare,
     results.sensitivity,
     results.findings,
+    results.metrics,
     results.figure,
 ):
     app.command()(_job)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlscale.files import read_json, write_bytes, write_csv, write_table, write_text
+from rlscale.files import read_json, write_bytes, write_csv, write_json, write_table, write_text
 from rlscale.job import logged_job
 from rlscale.paths import StudyPaths
 from rlscale.provenance import write_record
@@ -163,6 +163,20 @@ def findings(study: str) -> None:
         }
         write_text(output, json.dumps(made, indent=2) + "\n")
         write_record(output, study=study, stage="findings", inputs=inputs, started=started)
+
+
+def metrics(study: str) -> None:
+    """Gather the study's main numbers into one small file."""
+    import pandas as pd
+
+    from rlscale.metrics import study_metrics
+
+    paths = StudyPaths(study)
+    inputs = [paths.fit, paths.ranking, paths.curves]
+    with logged_job("metrics", paths.log("metrics", "metrics")) as started:
+        found = study_metrics(read_json(paths.fit)["fits"], pd.read_csv(paths.ranking), pd.read_parquet(paths.curves))
+        write_json(paths.metrics, found)
+        write_record(paths.metrics, study=study, stage="metrics", inputs=inputs, started=started)
 
 
 def figure(study: str, name: str) -> None:
