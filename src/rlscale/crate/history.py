@@ -17,9 +17,10 @@ from rlscale.crate.kinds import DATA, kind_of
 from rlscale.errors import UserError
 from rlscale.files import read_json, read_object
 from rlscale.paths import LADDERS, StudyPaths, producing_record
-from rlscale.provenance import DROPPED, STAGE_VERSION, file_digest
+from rlscale.provenance import DROPPED, file_digest
 from rlscale.records import Described, FolderDigest, StoredRecord, read_record
 from rlscale.specifications import Specifications
+from rlscale.stage_versions import STAGE_VERSION
 from rlscale.study import Study
 
 SNAKEFILE = Path("Snakefile")

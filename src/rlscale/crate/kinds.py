@@ -81,6 +81,7 @@ def _kinds(study: str) -> list[tuple[str, Kind]]:
         (paths.forecasts, Kind("forecasts", "forecasts of sealed sizes")),
         (paths.sensitivity, Kind("sensitivity", "how the law's numbers move with choices")),
         (paths.findings, Kind("findings", "the study's claims with their verdicts")),
+        (paths.metrics, Kind("metrics", "the study's main numbers")),
         (paths.figure("*", "svg"), Kind("figure", "a figure")),
         (paths.figure("*", "png"), Kind("figure_png", "a figure as pixels")),
     ]
