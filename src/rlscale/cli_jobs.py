@@ -5,9 +5,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from rlscale.cli_law_tables import new_console
 from rlscale.cli_output import Json, print_json
 from rlscale.errors import UserError
 from rlscale.slurm import SlurmJob, cancel, has_slurm, live_jobs
@@ -41,6 +39,10 @@ def jobs(
 
 
 def _show(found: list[SlurmJob]) -> None:
+    from rich.table import Table
+
+    from rlscale.cli_law_tables import new_console
+
     console = new_console()
     if not found:
         console.print("no job of this folder waits or runs")

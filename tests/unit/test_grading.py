@@ -15,7 +15,9 @@ from math_verify import parse, verify
 
 from rlscale.errors import UserError
 from rlscale.files import write_table, write_text
-from rlscale.grading import Judgement, MathGrader, math_rewards
+from rlscale.grading.judgement import Judgement
+from rlscale.grading.pool import MathGrader
+from rlscale.grading.rewards import math_rewards
 from rlscale.paths import StudyPaths
 from rlscale.stages.runs import grade
 

@@ -11,7 +11,6 @@ from typing import Any
 from rlscale.files import read_json, write_bytes, write_csv, write_json, write_table, write_text
 from rlscale.job import logged_job
 from rlscale.paths import StudyPaths
-from rlscale.provenance import write_record
 
 
 def curves(study: str) -> None:
@@ -20,6 +19,7 @@ def curves(study: str) -> None:
 
     from rlscale.curves import run_curve
     from rlscale.points import read_points
+    from rlscale.provenance import write_record
 
     paths = StudyPaths(study)
     spec_path = paths.spec("study", "curves")
@@ -51,6 +51,7 @@ def law(study: str) -> None:
 
     from rlscale.curves import drawn_losses, law_points
     from rlscale.fit import fit_points
+    from rlscale.provenance import write_record
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "law"), paths.fit
@@ -79,6 +80,7 @@ def compare(study: str) -> None:
     """Let every law forecast what it has not seen, and rank them; every size of the points takes part."""
     from rlscale.forecasts.tournament import run_tournament
     from rlscale.points import read_points
+    from rlscale.provenance import write_record
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "law"), paths.comparison
@@ -116,6 +118,7 @@ def sensitivity(study: str) -> None:
 
     from rlscale.forecasts.sensitivity import sensitivity as vary
     from rlscale.points import read_points
+    from rlscale.provenance import write_record
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "law"), paths.sensitivity
@@ -134,6 +137,7 @@ def findings(study: str) -> None:
 
     from rlscale.findings import findings as test_claims
     from rlscale.findings import fit_reuse, published_reuse, reuse_points
+    from rlscale.provenance import write_record
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "findings"), paths.findings
@@ -170,6 +174,7 @@ def metrics(study: str) -> None:
     import pandas as pd
 
     from rlscale.metrics import study_metrics
+    from rlscale.provenance import write_record
 
     paths = StudyPaths(study)
     inputs = [paths.fit, paths.ranking, paths.curves]
@@ -182,7 +187,7 @@ def metrics(study: str) -> None:
 def figure(study: str, name: str) -> None:
     """Draw one figure, as SVG and PNG; it carries the digest of what it was derived from."""
     from rlscale.figures import render
-    from rlscale.provenance import derivation_of, figure_identifier
+    from rlscale.provenance import derivation_of, figure_identifier, write_record
 
     paths = StudyPaths(study)
     spec_path = paths.spec("figures", name)

@@ -16,7 +16,6 @@ from rlscale.errors import UserError
 from rlscale.files import read_json, remove_others, write_table
 from rlscale.job import Ticker, logged_job
 from rlscale.paths import StudyPaths, record_of
-from rlscale.provenance import write_record
 from rlscale.writers import only_writer
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
 def pool(study: str, pool_id: str) -> None:
     """Make or read the training problems of a pool."""
+    from rlscale.provenance import write_record
+
     paths = StudyPaths(study)
     spec_path, output = paths.spec("pools", pool_id), paths.pool(pool_id)
     with logged_job(f"pool {pool_id}", paths.log("pool", pool_id)) as started:
@@ -41,6 +42,8 @@ def suites(study: str) -> None:
     """Make or read the problems of all evaluation suites."""
     import pandas as pd
 
+    from rlscale.provenance import write_record
+
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "suites"), paths.suites
     with logged_job("suites", paths.log("suites", "suites")) as started:
@@ -54,6 +57,8 @@ def suites(study: str) -> None:
 
 def base(study: str, base_id: str) -> None:
     """Make a base model: fetched from the hub, or built by the supervised stages on the task's corpus."""
+    from rlscale.provenance import write_record
+
     paths = StudyPaths(study)
     spec_path, output = paths.spec("bases", base_id), paths.base(base_id)
     with logged_job(f"base {base_id}", paths.log("base", base_id)) as started:
@@ -107,7 +112,7 @@ def train(study: str, run_id: str) -> None:
 def _train(paths: StudyPaths, cell: dict[str, Any], attempt: OpenAttempt, started: datetime) -> None:
     import pandas as pd
 
-    from rlscale.provenance import checkpoint_fingerprint
+    from rlscale.provenance import checkpoint_fingerprint, write_record
     from rlscale.trainers import Progress, TrainingJob, trainer_named
 
     run_id, identity, fingerprint = cell["run"], cell["identity"], cell["fingerprint"]
@@ -164,7 +169,7 @@ def evaluate(study: str, run_id: str) -> None:
 
     from rlscale.answers import answer_shard, asked_checkpoint, longest_answer, superfluous
     from rlscale.evaluators import EvaluationSettings, evaluator_named
-    from rlscale.provenance import drop_weights, file_digest, is_dropped
+    from rlscale.provenance import drop_weights, file_digest, is_dropped, write_record
 
     paths = StudyPaths(study)
     spec_path, output = paths.spec("study", "evaluation"), paths.rollouts(run_id)
@@ -216,7 +221,8 @@ def grade(study: str, run_id: str) -> None:
     import pandas as pd
 
     from rlscale.curves import problem_table, score_table
-    from rlscale.grading import math_rewards
+    from rlscale.grading.rewards import math_rewards
+    from rlscale.provenance import write_record
     from rlscale.rewards import grade_exact
 
     paths = StudyPaths(study)

@@ -19,7 +19,8 @@ import numpy as np
 
 from rlscale.canonical import derived_seed
 from rlscale.files import read_json
-from rlscale.grading import Judgement, MathGrader
+from rlscale.grading.judgement import Judgement
+from rlscale.grading.pool import MathGrader
 from rlscale.rewards import flip, grade_exact
 
 SETTINGS = "RLSCALE_OPENRLHF_SETTINGS"
