@@ -4,7 +4,7 @@ The table is checked, put in order and grouped into curves; the law's two parame
 module reports them with the slopes, the levels, R² and what a reader must know before trusting them.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
 import numpy as np
@@ -61,6 +61,8 @@ class Fit:
         notes: what a reader must know before trusting a number.
         intervals: of k_max, n_0 and k (`rlscale.uncertainty.intervals.Intervals`), None where they were not asked for.
         saturation: the verdict (`rlscale.uncertainty.saturation.Saturation`), None where intervals were not asked for.
+        ranges: by size: first_x and last_x that were fitted, flops_per_sample and samples_per_step at the curves' ends
+            (means over the curves; None where the table does not say). Empty in fits of older versions.
     """
 
     law: str
@@ -88,6 +90,7 @@ class Fit:
     notes: list[str]
     intervals: dict[str, Any] | None
     saturation: dict[str, Any] | None
+    ranges: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON-native values; ``Fit(**fit.to_json())`` equals the fit."""
@@ -181,6 +184,7 @@ def fit_points(
         notes=_notes(used, fit),
         intervals=None if made is None else made.to_json(),
         saturation=None if made is None else judge_saturation(space, seed=seed).to_json(),
+        ranges=_ranges(used, curves),
     )
 
 
@@ -270,6 +274,25 @@ def _notes(points: pd.DataFrame, fit: SlopeFit) -> list[str]:
     if not (best.converged[0] and fit.free.converged[0]):
         notes.append(NOT_SETTLED)
     return notes
+
+
+def _ranges(points: pd.DataFrame, curves: Curves) -> dict[str, dict[str, float | None]]:
+    """Return the fitted X and what a sample and a step come to, by size."""
+    ends = curves.rows[curves.start + curves.counts - 1]
+    last = points.iloc[ends]
+    columns = [last.get(name, pd.Series(np.nan, last.index)) for name in ("step", "samples", "compute_flops")]
+    step, samples, flops = (pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64) for column in columns)
+    x = curves.log10_x + curves.spread(curves.mean_log10_x)
+    found = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rates = {"flops_per_sample": flops / samples, "samples_per_step": samples / step}
+    for index, size in enumerate(curves.sizes.tolist()):
+        own = curves.size == index
+        inside = x[curves.spread(own)]
+        means = {name: float(np.mean(rate[own])) for name, rate in rates.items()}
+        known = {name: mean if np.isfinite(mean) and mean > 0 else None for name, mean in means.items()}
+        found[str(size)] = {"first_x": float(10 ** inside.min()), "last_x": float(10 ** inside.max()), **known}
+    return found
 
 
 def _deviations(points: pd.DataFrame, curves: Curves, problem_losses: pd.DataFrame, draws: int) -> Array:

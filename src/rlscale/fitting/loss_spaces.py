@@ -64,6 +64,13 @@ class LossSpace(Protocol):
         """Return the residuals of the curves' own losses at one slope per size."""
         ...
 
+    def levels(self, slopes: Array) -> Array:
+        """Return E at the curve's mean log10 X by table and curve, at one row of slopes (tables, sizes) each.
+
+        NaN where no positive level fits.
+        """
+        ...
+
     def replicates(self, values: Array) -> "LossSpace":
         """Return the space of other tables, values (tables, points) in the space of the residuals."""
         ...
@@ -112,6 +119,10 @@ class LogSpace:
         residual = values - curves.spread(mean) + curves.spread(slopes[curves.size]) * self._u
         level = mean + slopes[curves.size] * curves.weighted_mean(curves.log10_x)
         return Residuals(residual, values, level, np.ones_like(values), -self._u)
+
+    def levels(self, slopes: Array) -> Array:
+        """Return the levels by table and curve."""
+        return np.asarray(self._mean + slopes[:, self.curves.size] * self.curves.weighted_mean(self.curves.log10_x))
 
     def replicates(self, values: Array) -> "LogSpace":
         """Return the space of other tables of log10 L."""
@@ -205,6 +216,10 @@ class LinearSpace:
         squared = curves.weight * fitted * fitted
         centre = curves.spread(curves.by_curve(squared * self._b) / curves.by_curve(squared))
         return Residuals(loss[0] - fitted, loss[0], level, fitted, -fitted * (self._b - centre))
+
+    def levels(self, slopes: Array) -> Array:
+        """Return the levels by table and curve."""
+        return self._fitted(slopes, self._values)[1]
 
     def replicates(self, values: Array) -> "LinearSpace":
         """Return the space of other tables of L."""

@@ -39,7 +39,7 @@ class ReuseLaw(Protocol):
         """Return the parameter, with bounds for points with up to so many repeats; None for a law without."""
         ...
 
-    def log10_effective(self, unique: Array, samples: Array, value: float) -> Array:
+    def log10_effective(self, unique: Array, samples: Array, value: Array | float) -> Array:
         """Return log10 D_eff of ``samples`` (D) drawn from ``unique`` problems (U), at the parameter's value."""
         ...
 
@@ -61,7 +61,7 @@ class SaturatingReuse:
         """Return r_star; at its bounds repeats are worth nothing, or as much as new problems, to 0.1 %."""
         return Parameter("r_star", "repeats", 1e-3, 1e3 * most_repeats)
 
-    def log10_effective(self, unique: Array, samples: Array, value: float) -> Array:
+    def log10_effective(self, unique: Array, samples: Array, value: Array | float) -> Array:
         """Return log10 D_eff."""
         return np.log10(unique) + np.log10(1.0 - value * np.expm1(-repeats(unique, samples) / value))
 
@@ -77,7 +77,7 @@ class NoEffect:
     def parameter(self, most_repeats: float) -> None:
         """Return None: there is nothing to fit but k and E."""
 
-    def log10_effective(self, unique: Array, samples: Array, value: float) -> Array:  # noqa: ARG002 - likewise
+    def log10_effective(self, unique: Array, samples: Array, value: Array | float) -> Array:  # noqa: ARG002 - likewise
         """Return log10 D."""
         return np.log10(np.maximum(samples, unique))
 
@@ -94,7 +94,7 @@ class LinearPenalty:
         """Return the penalty, from a ten-thousandth of a decade at the most repeats to ten decades."""
         return Parameter("penalty", "log10 samples per repeat", 1e-4 / most_repeats, 10.0 / most_repeats)
 
-    def log10_effective(self, unique: Array, samples: Array, value: float) -> Array:
+    def log10_effective(self, unique: Array, samples: Array, value: Array | float) -> Array:
         """Return log10 D_eff, which falls again after many repeats."""
         return np.log10(np.maximum(samples, unique)) - value * repeats(unique, samples)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlscale.curve_points import Curves, Indices
-from rlscale.fitting.loss_spaces import LN_10, LogSpace
+from rlscale.fitting.loss_spaces import LN_10, LogSpace, LossSpace
 from rlscale.fitting.projection import BestFit, Held, SlopeFit, held_box, refit_law
 from rlscale.laws import Array
 from rlscale.uncertainty.noise import Noise
@@ -28,6 +28,8 @@ class Draws:
         scale: shape (draws,).
         shape: coordinate of the shape parameter, (draws,).
         slopes: slope by size, (draws, sizes).
+        levels: log10 of the loss at each curve's mean log10 X, (draws, curves); NaN where none fits. A tilted
+            run keeps its loss at its first X, since runs of a size start alike.
         run_sd: standard deviation between runs of each replicate, (draws,).
         excess: rise of the sum of squares where the scale (column 0) or the shape (column 1) is held at the fitted
             value, (draws, 2): the distribution that a profile is read against. Empty, (0, 2), unless asked for.
@@ -36,6 +38,7 @@ class Draws:
     scale: Array
     shape: Array
     slopes: Array
+    levels: Array
     run_sd: Array
     excess: Array
 
@@ -62,29 +65,41 @@ def bootstrap(
     generator = np.random.default_rng(seed)
     run_sd = noise.run_sd_draws(draws, generator)
     parts = []
-    size = max(1, _CHUNK // fit.space.curves.loss.size)
+    curves = fit.space.curves
+    size = max(1, _CHUNK // curves.loss.size)
     for first in range(0, draws, size):
         own = slice(first, min(first + size, draws))
-        values = replicate_values(fit, noise, run_sd[own], generator)
+        errors = noise.slope_errors(run_sd[own], generator)
+        values = replicate_values(fit, noise, errors, generator)
         if deviations is not None:
-            values += deviations[own] / (LN_10 * fit.space.curves.loss if isinstance(fit.space, LogSpace) else 1.0)
-        parts.append(_refit(fit, values, with_excess))
-    best, excess = zip(*parts, strict=True)
+            values += deviations[own] / (LN_10 * curves.loss if isinstance(fit.space, LogSpace) else 1.0)
+        space = fit.space.replicates(values)
+        found, excess = _refit(fit, space, len(values), with_excess)
+        # Tilts are about a curve's mean; about its first point, the level at the mean moves with them.
+        parts.append((found, excess, space.levels(found.slopes) + errors * curves.log10_x[curves.start]))
+    best, excesses, levels = zip(*parts, strict=True)
     return Draws(
         scale=np.concatenate([part.scale for part in best]),
         shape=np.concatenate([part.shape for part in best]),
         slopes=np.concatenate([part.slopes for part in best]),
+        levels=np.concatenate(levels),
         run_sd=run_sd,
-        excess=np.concatenate(excess),
+        excess=np.concatenate(excesses),
     )
 
 
-def replicate_values(fit: SlopeFit, noise: Noise, run_sd: Array, generator: np.random.Generator) -> Array:
-    """Return noisy values of the law (replicates, points), in the space of its residuals."""
-    curves, draws = fit.space.curves, run_sd.size
+def replicate_values(fit: SlopeFit, noise: Noise, slope_errors: Array, generator: np.random.Generator) -> Array:
+    """Return noisy values of the law (replicates, points), in the space of its residuals.
+
+    Args:
+        fit: the fitted law.
+        noise: its noise.
+        slope_errors: by replicate and run, how far its slope is off the law.
+        generator: of the random numbers.
+    """
+    curves, draws = fit.space.curves, len(slope_errors)
     rest = fit.space.residuals(fit.best.slopes[0])
     fitted = rest.observed - rest.residual
-    slope_errors = run_sd[:, None] * generator.standard_normal((draws, curves.counts.size))
     tilt = curves.spread(slope_errors)
     tilt *= curves.log10_x
     values = fitted - tilt if isinstance(fit.space, LogSpace) else fitted * np.exp(-LN_10 * tilt)
@@ -104,9 +119,8 @@ def _block_signs(curves: Curves, block: Indices, draws: int, generator: np.rando
     return np.take_along_axis(normal, index, axis=1)
 
 
-def _refit(fit: SlopeFit, values: Array, with_excess: bool) -> tuple[BestFit, Array]:
-    near, best = fit.free.point[0], fit.best
-    space, tables = fit.space.replicates(values), np.arange(len(values))
+def _refit(fit: SlopeFit, space: LossSpace, count: int, with_excess: bool) -> tuple[BestFit, Array]:
+    near, best, tables = fit.free.point[0], fit.best, np.arange(count)
     found = refit_law(fit.law, space, near, tables=tables)
     if not with_excess:
         return found, np.empty((0, 2))

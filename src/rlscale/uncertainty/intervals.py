@@ -14,6 +14,7 @@ from rlscale.laws import Array
 from rlscale.uncertainty.bootstrap import Draws, bootstrap
 from rlscale.uncertainty.noise import Noise, measure_noise
 from rlscale.uncertainty.profile import Profile, profile
+from rlscale.uncertainty.replicates import keep_replicates
 
 Method = Literal["none", "bootstrap", "profile"]
 Ends = tuple[float | None, float | None]
@@ -50,6 +51,7 @@ class Intervals:
         k_max: per log10 X.
         n_0: parameters.
         k: by size.
+        replicates: what plans are made from (`rlscale.uncertainty.replicates`).
         profile: the profile of n_0 as ``n_0``, ``excess`` and ``threshold``; None for quantiles.
         notes: what a reader must know before trusting them.
     """
@@ -63,6 +65,7 @@ class Intervals:
     k_max: Interval
     n_0: Interval
     k: dict[str, Interval]
+    replicates: dict[str, Any]
     profile: dict[str, Any] | None
     notes: list[str]
 
@@ -120,6 +123,7 @@ def make_intervals(
             size: Interval(float(value), float(low), float(high), level)
             for size, value, low, high in zip(sizes, fit.best.slopes[0], *k_ends, strict=True)
         },
+        replicates=keep_replicates(fit, found, seed=seed),
         profile=None if of_n_0 is None else _curve(of_n_0),
         notes=_notes(fit, noise, found),
     )

@@ -43,6 +43,10 @@ class Noise:
     residual: Array
     block: Indices
 
+    def slope_errors(self, run_sd: Array, generator: np.random.Generator) -> Array:
+        """Return how far the slopes of runs are off where they scatter by ``run_sd`` (draws,), shape (draws, runs)."""
+        return np.asarray(run_sd[:, None] * generator.standard_normal((run_sd.size, self.slopes.size)))
+
     def run_sd_draws(self, draws: int, generator: np.random.Generator) -> Array:
         """Return standard deviations between runs that the scatter may have come from, shape (draws,).
 

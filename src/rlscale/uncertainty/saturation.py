@@ -110,7 +110,8 @@ def _simulated_sse(
 ) -> dict[str, Array]:
     """Return the sums of squares of every law on simulations of one of them."""
     noise = measure_noise(truth)
-    values = replicate_values(truth, noise, noise.run_sd_draws(draws, generator), generator)
+    errors = noise.slope_errors(noise.run_sd_draws(draws, generator), generator)
+    values = replicate_values(truth, noise, errors, generator)
     space, tables = truth.space.replicates(values), np.arange(draws)
     near = truth.best.slopes[0]
     return {name: refit_law(fit.law, space, near, tables=tables).sse for name, fit in fits.items()}
