@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from rlscale.cli_law_tables import new_console
+from rlscale.plan.flags import MOST_DECADES
 
 
 def show_plan(plan: Mapping[str, Any]) -> None:
@@ -50,9 +51,14 @@ def _target(found: Mapping[str, Any]) -> Iterator[Table | str]:
     served = any(row["total"]["estimate"] != row["compute"]["estimate"] for row in rows)
     shown = [key for key in keys if any(row[key] is not None for row in rows) and (served or key != "total")]
     heads = ["size", *(columns[1 + keys.index(key)] for key in shown), columns[-1], ""]
-    yield _rows(title, heads, [[*_named(row, [interval(row[key]) for key in shown]), _beyond(row)] for row in rows])
+    lines = []
+    for row in rows:
+        # A number so far from the points that the plan would refuse it is not shown.
+        far = row["decades_beyond"] is None or row["decades_beyond"] > MOST_DECADES
+        lines.append([*_named(row, ["-" if far else interval(row[key]) for key in shown]), _beyond(row)])
+    yield _rows(title, heads, lines)
     yield (
-        f"least compute: {interval(found['least'])} FLOPs"
+        f"least: {interval(found['least'])} FLOPs{' with serving' if served else ''}"
         + (
             ""
             if best is None

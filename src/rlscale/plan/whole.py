@@ -13,7 +13,7 @@ from rlscale.plan.flags import Flag
 from rlscale.plan.further import more_or_bigger
 from rlscale.plan.hardware import Hardware
 from rlscale.plan.lines import Lines
-from rlscale.plan.numbers import Number
+from rlscale.plan.numbers import REACH, Number
 from rlscale.plan.request import Request
 from rlscale.plan.supply import Supply
 from rlscale.plan.target import TargetPlan, plan_target
@@ -99,7 +99,7 @@ def _reachable(plan: TargetPlan, evidence: Evidence) -> TargetPlan:
     if np.isfinite(nearest.decades_beyond):
         far = f"{nearest.params:.4g} parameters would take it, {nearest.decades_beyond:.1f} decades beyond its points"
     else:
-        far = "no size's loss falls so far at any compute"
+        far = f"no size gets there with 1e{REACH:.0f} FLOPs"
     raise UserError(
         f"--target-loss {plan.target:g}: unreachable within {say.MOST_DECADES:g} decades of compute beyond the fitted "
         f"points ({far})" + "".join(f"; {reason}" for reason in reasons)
