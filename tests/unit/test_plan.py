@@ -218,6 +218,11 @@ def test_another_schema_is_refused(change: dict[str, Any], said: str):
         read_lines(known_fit() | change)
 
 
+def test_a_fit_that_lacks_a_field_is_refused():
+    with pytest.raises(UserError, match="it has no weights, points"):
+        read_lines({name: value for name, value in known_fit().items() if name not in ("weights", "points")})
+
+
 @pytest.mark.slow
 def test_intervals_hold_the_true_compute_in_simulated_studies():
     """40 of the benchmark's simulations: at 90 %, fewer than 31 come by chance in one of a hundred."""

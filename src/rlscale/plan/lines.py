@@ -20,6 +20,7 @@ from rlscale.plan.numbers import REACH
 from rlscale.uncertainty.replicates import read_replicates
 
 LAW = "saturating_slope"
+_NEEDED = ("x", "loss", "weights", "variant", "max_params", "first_steps", "points", "k_max", "n_0")
 _FEWEST = 3  # sizes: two levels lie on a line whatever they are
 
 
@@ -87,6 +88,9 @@ def read_lines(fit: Mapping[str, Any], *, sizes: Sequence[float] = (), seed: int
     """
     if not isinstance(fit, Mapping) or fit.get("law") != LAW:
         raise UserError(f"plans are made from fits of {LAW} in the JSON of `rlscale fit`; this is something else")
+    missing = [name for name in _NEEDED if name not in fit]
+    if missing:
+        raise UserError(f"the fit is damaged or of another schema: it has no {', '.join(missing)}")
     made = (fit.get("intervals") or {}).get("replicates")
     if not made or not fit.get("ranges"):
         raise UserError(
