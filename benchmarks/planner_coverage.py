@@ -139,7 +139,7 @@ def main() -> None:
     if len(sys.argv) == 1:
         head = (
             f"# Does the planner's interval hold the truth?\n\n`python benchmarks/planner_coverage.py`, seed {SEED}, "
-            f"{DRAWS} replicates, all simulations counted. {(__doc__ or '').split(chr(10) * 2)[1]}\n"
+            f"{DRAWS} replicates, all simulations counted. {(__doc__ or '').split(chr(10) * 2)[1].replace('stand below', 'stand in the script')}\n"
         )
         TABLE.write_text(head + text, encoding="utf-8")
 
