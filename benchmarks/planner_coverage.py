@@ -1,8 +1,8 @@
 """Do planned 90 % intervals hold the compute that a target truly takes, and is the chosen size nearly the best?
 
-Designs, targets, budgets and seeds stand below, fixed before any result was seen; every simulation counts. The truth is
-the law that the points are simulated from: the least compute over sizes at which the mean run of a size reaches the
-target. A choice is good where its true loss is within 5 % of the least true loss that the budget buys.
+Designs, targets, budgets and seeds stand in the script, fixed before any result was seen; every simulation counts. The
+truth is the law that the points are simulated from: the least compute over sizes at which the mean run of a size
+reaches the target. A choice is good where its true loss is within 5 % of the least true loss that the budget buys.
 
 Run: python benchmarks/planner_coverage.py      (400 simulations a design; writes planner_coverage.md beside this file)
      python benchmarks/planner_coverage.py N    (N simulations a design; prints the tables only)
@@ -139,7 +139,7 @@ def main() -> None:
     if len(sys.argv) == 1:
         head = (
             f"# Does the planner's interval hold the truth?\n\n`python benchmarks/planner_coverage.py`, seed {SEED}, "
-            f"{DRAWS} replicates, all simulations counted. {(__doc__ or '').split(chr(10) * 2)[1].replace('stand below', 'stand in the script')}\n"
+            f"{DRAWS} replicates, all simulations counted. {(__doc__ or '').split(chr(10) * 2)[1]}\n"
         )
         TABLE.write_text(head + text, encoding="utf-8")
 
