@@ -52,7 +52,7 @@ run: setup
 
 test: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/property
-	$(BIN)/python -m pytest tests/workflow
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/workflow
 
 test-openrlhf: .venv-openrlhf/ready
 	@rm -f .venv-openrlhf/extensions/*/lock

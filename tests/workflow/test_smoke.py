@@ -74,14 +74,15 @@ def test_every_artefact_has_a_record_that_names_existing_inputs(finished: Clone)
         inputs = {key: value for name, value in record["inputs"].items() for key, value in _flat(name, value).items()}
         assert inputs
         assert {name: _sha256(finished / name) for name in inputs} == inputs
-    not_artefacts = {"specs", "logs", "locks", "resume", "rollout-shards"}
+    not_artefacts = {"specs", "logs", "locks"}
+    diary = {"cell.json", "attempts.jsonl", "progress.json"}
     made = {
         str(path.relative_to(finished.folder))
         for path in root.rglob("*")
         if path.is_file()
         and not not_artefacts & set(path.relative_to(root).parts)
         and path not in records
-        and path.name != "cell.json"
+        and path.name not in diary
     }
     assert made == set(described)
     assert {name: _sha256(finished / name) for name in made} == described
