@@ -6,6 +6,7 @@ time, change time and inode are those of last time; nobody can set a file's chan
 
 import json
 import os
+import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,8 +31,8 @@ class Digests:
     """
 
     def __init__(self, memory: Path, *, quick: bool) -> None:
-        self._memory = memory
-        self._remembered = read_object(memory) if quick else {}
+        self._memory, self._is_quick = memory, quick
+        self._remembered = read_object(memory)
         self._found: dict[str, FileDigest | None] = {}
         self._stamps: dict[str, Stamp] = {}
         self.hashed_bytes = 0
@@ -66,30 +67,33 @@ class Digests:
         return sum(found is not None for found in self._found.values())
 
     def remember(self) -> None:
-        """Write down what was found, for the next quick audit."""
-        kept = {path: [*self._stamps[path], found.sha256] for path, found in self._found.items() if found}
+        """Write down what was found, for the next quick audit; of files that were not looked up, what was known."""
+        kept = {path: known for path, known in self._remembered.items() if path not in self._found}
+        kept |= {path: [*self._stamps[path], found.sha256] for path, found in self._found.items() if found}
         write_text(self._memory, json.dumps(kept) + "\n")
 
     def _recall(self, path: str) -> FileDigest | None:
+        known = self._remembered.get(path) if self._is_quick else None
+        if not isinstance(known, list):
+            return None
         try:
-            stamp = self._stamp(path)
+            is_same = known[:-1] == self._stamp(path)
         except OSError:
             return None
-        known = self._remembered.get(path)
-        if not (isinstance(known, list) and known[:-1] == stamp):
-            return None
-        return FileDigest(bytes=stamp[0], sha256=known[-1])
+        return FileDigest(bytes=known[0], sha256=known[-1]) if is_same else None
 
     def _digest(self, path: str) -> FileDigest | None:
         try:
             self._stamp(path)
             return file_digest(Path(path))
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
     def _stamp(self, path: str) -> Stamp:
         status = os.stat(path)  # noqa: PTH116 - thousands of files, and a Path for each takes as long as the call
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(path)  # a device that a forged record names would be read for ever
         self._stamps[path] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         return self._stamps[path]
