@@ -170,6 +170,11 @@ class StudyPaths:
         """The study's claims with their verdicts."""
         return self.root / "law" / "findings.json"
 
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """What makes a study complete, apart from its figures."""
+        return (self.curves_csv, self.fit, self.ranking, self.sensitivity, self.findings, self.metrics)
+
     def figure(self, name: str, suffix: str) -> Path:
         """A figure; ``suffix`` is svg or png."""
         return self.root / "figures" / f"{name}.{suffix}"

@@ -162,11 +162,7 @@ class OpenStudy:
     def targets(self) -> list[str]:
         """Return the files that make the study complete."""
         figures = [self.paths.figure(name, suffix) for name in self.figures for suffix in ("svg", "png")]
-        return [str(path) for path in (*self._results(), *figures)]
-
-    def _results(self) -> tuple[Path, ...]:
-        paths = self.paths
-        return (paths.curves_csv, paths.fit, paths.ranking, paths.sensitivity, paths.findings, paths.metrics)
+        return [str(path) for path in (*self.paths.results, *figures)]
 
     def training_inputs(self, run_id: str) -> dict[str, str]:
         """Return what training a run needs: its cell, the record of its base, its problems."""

@@ -138,8 +138,7 @@ def expanded(paths: StudyPaths, planned: Mapping[str, object]) -> dict[str, str]
 
 def _expected(paths: StudyPaths, specifications: Iterable[str]) -> set[str]:
     """Return the records that belong to specifications."""
-    results = (paths.curves, paths.fit, paths.comparison, paths.sensitivity, paths.findings, paths.metrics)
-    found = {record_of(path) for path in results}
+    found = {record for path in paths.results if (record := producing_record(path))}
     for text in specifications:
         path = Path(text)
         kind = path.parent.name

@@ -119,8 +119,7 @@ def read_history(file: Path) -> History:
     study, ladder, grid = load_expanded(file)
     specifications = Specifications(paths, study, ladder, grid)
     again = f"run `snakemake {paths.study}`"
-    results = [paths.curves_csv, paths.fit, paths.ranking, paths.sensitivity, paths.findings]
-    results += [paths.figure(name, "svg") for name in specifications.figures]
+    results = [*paths.results, *(paths.figure(name, "svg") for name in specifications.figures)]
     last = {record for path in results if (record := producing_record(path))}
     records = _records(last, again)
     told = {path for record in records.values() for path in record.inputs}
