@@ -88,7 +88,7 @@ def _inserted(data: bytes, at: int, value: int) -> bytes:
     return data[:at] + bytes([value]) * value + data[at:]
 
 
-@settings(same_folder, max_examples=1000)
+@settings(same_folder, max_examples=400)
 @given(record=records(), damage=st.sampled_from([_cut, _flipped, _inserted]), data=st.data())
 def test_damage_is_said_to_be_damage(record: Record, damage: Any, data: st.DataObject, tmp_path: Path) -> None:
     path = tmp_path / "record.json"
