@@ -7,7 +7,6 @@ without a stable form (a set, a NaN, an object) is refused rather than spelled s
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 
 def canonical_json(value: object) -> str:
@@ -18,9 +17,10 @@ def canonical_json(value: object) -> str:
         ValueError: a number is NaN or infinite.
     """
     _refuse_other_keys(value)
-    options: dict[str, Any] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
     try:
-        return json.dumps(value, allow_nan=False, default=_plain, **options)
+        return json.dumps(
+            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+        )
     except ValueError as error:
         raise ValueError(f"a value has no canonical form: {error}") from None
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from rlscale.config import load_expanded
 from rlscale.errors import UserError
@@ -25,6 +26,7 @@ class Chain:
 
     Attributes:
         paths: where its files lie.
+        planned: the study and ladder that were planned, as `StudyPaths.planned_files` has them.
         expected: paths of the records that the study, as it was planned, should have.
         records: those that are there and whole, by path.
         damaged: why others cannot be read, by path.
@@ -34,6 +36,7 @@ class Chain:
     """
 
     paths: StudyPaths
+    planned: Mapping[str, Any]
     expected: frozenset[str]
     records: dict[str, StoredRecord]
     damaged: dict[str, str]
@@ -120,7 +123,7 @@ def read_chain(study: str) -> Chain:
                 records[path] = record
             else:
                 damaged[path] = f"it is the record of {record.stage} {record.name}".strip()
-    return Chain(paths, frozenset(expected), records, damaged, specifications, error)
+    return Chain(paths, planned, frozenset(expected), records, damaged, specifications, error)
 
 
 def expanded(paths: StudyPaths, planned: Mapping[str, object]) -> dict[str, str]:

@@ -17,7 +17,6 @@ from rlscale.audit.mend import Mends
 from rlscale.audit.plan import Plan, text_of
 from rlscale.audit.verdicts import Edge, Fault, Report, Verdict
 from rlscale.errors import UserError, did_you_mean
-from rlscale.files import read_object
 from rlscale.paths import RECORD_SUFFIX
 from rlscale.provenance import DROPPED, dropped_files
 from rlscale.records import DamagedRecordError, FileDigest, StoredRecord
@@ -48,8 +47,7 @@ def audit_study(
     began = time.perf_counter()
     chain = read_chain(study)
     digests = Digests(chain.paths.audit / "digests.json", quick=quick)
-    planned = read_object(chain.paths.planned_files)
-    audit = _Audit(chain, digests, Mends(chain.paths, planned.get("study")))
+    audit = _Audit(chain, digests, Mends(chain.paths, chain.planned.get("study")))
     targets = [audit.target(file) for file in only]
     found = list(audit.findings(chain.upstream(targets) if targets else None))
     found += [fault for copy, result in (copies or {}).items() for fault in audit.copy(copy, result)]

@@ -7,6 +7,9 @@ from pathlib import Path
 from rlscale.config import shipped_studies
 from rlscale.paths import RECORD_SUFFIX, StudyPaths
 
+KEPT_FOLDERS = {"checkpoints": 6, "rollout-shards": 5, "models": 4, "resume": 4}
+"""Folders whose content a job takes for good, and how many parts the path has of what must go."""
+
 
 class Mends:
     """Commands for one study.
@@ -56,12 +59,9 @@ class Mends:
     def of_output(self, record: str, file: str) -> str:
         """Return the command for an output that is not as its record says."""
         path = Path(file)
-        kept = {"checkpoints": 5, "rollout-shards": 5, "models": 4}
-        for folder, depth in kept.items():
+        for folder, depth in KEPT_FOLDERS.items():
             if folder in path.parts:
-                return self.again(record, str(Path(*path.parts[: depth + (folder == "checkpoints")])))
-        if "resume" in path.parts:
-            return self.again(record, str(Path(*path.parts[:4])))
+                return self.again(record, str(Path(*path.parts[:depth])))
         return self.again(record)
 
 

@@ -7,7 +7,6 @@ from rlscale.audit.chain import Chain
 from rlscale.audit.digests import Digests
 from rlscale.audit.mend import Mends
 from rlscale.audit.verdicts import Fault, Verdict
-from rlscale.files import read_object
 
 
 class Plan:
@@ -26,8 +25,7 @@ class Plan:
     def _changed_files(self) -> Iterator[Fault]:
         chain = self._chain
         every_figure = chain.figures(chain.expected)
-        planned = read_object(chain.paths.planned_files)
-        files = planned.get("files")
+        files = chain.planned.get("files")
         if not (isinstance(files, dict) and files):
             why = "it does not say which study was planned"
             yield Fault(str(chain.paths.planned_files), Verdict.MODIFIED, why, self._mends.plan(), every_figure)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rlscale import forkserver
-from rlscale.audit.chain import Chain, flat, read_chain, record_for
+from rlscale.audit.chain import flat, read_chain, record_for
 from rlscale.errors import UserError
 from rlscale.provenance import file_digest
 from rlscale.records import StoredRecord
@@ -57,7 +57,7 @@ def rebuilt(study: str, only: Iterable[str] = (), *, stored: str = "scores") -> 
         raise UserError(f"{missing[0] if missing else chain.paths.root}: no record, so nothing can be derived from it")
     with TemporaryDirectory(prefix="rlscale-rebuild-") as name:
         scratch = Path(name)
-        _link_inputs(chain, [jobs[path] for path in ordered], scratch)
+        _link_inputs([jobs[path] for path in ordered], scratch)
         environment = os.environ | {
             "PYTHONPATH": str(PACKAGE.parent),
             forkserver.ADDRESS: forkserver.address(scratch),
@@ -75,16 +75,14 @@ def _target(file: str, jobs: dict[str, StoredRecord]) -> str:
     return record
 
 
-def _link_inputs(chain: Chain, jobs: list[StoredRecord], scratch: Path) -> None:
+def _link_inputs(jobs: list[StoredRecord], scratch: Path) -> None:
     """Link what the jobs read and do not make themselves, with its records."""
     made = {file for job in jobs for file in flat(job.outputs)}
     inputs = {file for job in jobs for file in job.inputs if file not in made}
     records = {parent for job in jobs for parent in job.parents}
     own = {str(record_for(next(iter(job.outputs)))) for job in jobs}
-    extras = {record for file in inputs if (record := record_for(file)) is not None}
-    for file in sorted((inputs | records | extras | {"envs", str(chain.paths.cell("*"))}) - own):
-        for path in sorted(Path().glob(file)) if "*" in file else [Path(file)]:
-            _link(path, scratch / path)
+    for file in sorted((inputs | records | {"envs"}) - own):
+        _link(Path(file), scratch / file)
 
 
 def _link(path: Path, link: Path) -> None:
