@@ -75,6 +75,7 @@ def finish_study(name: str) -> StudyPaths:
     job("compare", [told["law"], paths.law_points], [paths.comparison, paths.ranking, paths.forecasts])
     job("sensitivity", [told["law"], paths.law_points], [paths.sensitivity])
     job("findings", [told["findings"], paths.curves, paths.fit, paths.all_scores], [paths.findings])
+    job("metrics", [paths.fit, paths.ranking, paths.curves], [paths.metrics])
     for figure in specifications.figures:
         given = [paths.spec("figures", figure), paths.curves, paths.fit]
         job("figure", given, [paths.figure(figure, "svg"), paths.figure(figure, "png")], figure)
