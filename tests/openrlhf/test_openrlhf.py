@@ -52,8 +52,8 @@ STUDY = "openrlhf"
 RESULTS = f"results/{STUDY}"
 OWN = ("--config", f"study={STUDY}.yaml")
 KILLED = "q37k_base_b0_s0"
-PROMPTS, GROUP, LAST = 32, 8, 24
-BUDGETS = [2, 4, 8, 14, LAST]
+PROMPTS, GROUP, LAST = 32, 8, 16
+BUDGETS = [2, 4, 8, LAST]
 DEADLINE_SECONDS = 600.0
 PLACEMENT = Placement(gpus_per_node=1, zero_stage=2, micro_batch=8, engine_memory=0.1, device="cpu", reason="a test")
 SHAPE = Architecture(width=64, layers=1, heads=2, kv_heads=1, ffn=64, vocabulary=18)
