@@ -19,6 +19,8 @@ from rlscale import (
     cli_jobs,
     cli_law,
     cli_lint,
+    cli_next,
+    cli_outlook,
     cli_plan,
     cli_snapshot,
     cli_status,
@@ -88,9 +90,10 @@ def cells(study: Study, as_json: Json = False) -> None:
 for _command in (
     *(cli_law.fit, cli_law.forecast, cli_law.compare, cli_law.findings, cli_plan.plan),
     *(cli_grade.grade, cli_lint.lint, cli_status.status, cli_jobs.jobs, cli_audit.audit),
-    *(cli_diff.diff, cli_gc.gc, cli_crate.crate, cli_snapshot.snapshot),
+    *(cli_diff.diff, cli_gc.gc, cli_crate.crate, cli_snapshot.snapshot, cli_outlook.outlook),
 ):
     app.command()(_command)
+app.command("next")(cli_next.next_runs)
 
 
 @app.command()

@@ -78,7 +78,7 @@ def plan(  # noqa: PLR0917 (on the command line the options are named)
     spent = None if budget is None else read_budget(budget)
     request = Request(target_loss, spent, unique_problems, from_size, at_compute, inference_tokens)
     request.check()
-    hardware = _hardware(gpu=gpu, peak=peak_flops, mfu=mfu, overhead=overhead, gpus=gpus, price=price)
+    hardware = read_hardware(gpu=gpu, peak=peak_flops, mfu=mfu, overhead=overhead, gpus=gpus, price=price)
     wrong = [value for value in size or [] if not 1 <= value < 1e18]
     if wrong:
         raise UserError(f"--size is {wrong[0]!r}; allowed: a number of parameters, 1 or more")
@@ -92,9 +92,14 @@ def plan(  # noqa: PLR0917 (on the command line the options are named)
 plan.__doc__ = f"{plan.__doc__}\n\n{_EXAMPLES}"
 
 
-def _hardware(
+def read_hardware(
     *, gpu: str | None, peak: float | None, mfu: float, overhead: float, gpus: int, price: float | None
 ) -> "Hardware":
+    """Return the hardware that the options state.
+
+    Raises:
+        UserError: an option is not allowed, or two exclude each other.
+    """
     from math import isfinite
 
     from rlscale.plan import Hardware, find_gpu
@@ -147,7 +152,7 @@ def _evidence(
         if max_params is not None:
             raise UserError("--max-params: is for points; a fit that exists has the sizes that it was made from")
         path = path if path.suffix == ".json" else StudyPaths(find_study(source).stem).fit
-        fit = _read_fit(path, x, loss)
+        fit = read_fit(path, x, loss)
         points = _points_beside(path, fit)
         comparison = _beside(path, "compare.json")
         reuse = (_beside(path, "findings.json") or {}).get("reuse")
@@ -170,8 +175,12 @@ def _fitted_reuse(points: "pd.DataFrame", loss: Any) -> dict[str, Any] | None:
     return None if used is None else fit_reuse(used, loss="log" if loss == "huber" else loss).to_json()
 
 
-def _read_fit(path: Path, x: str, loss: str) -> dict[str, Any]:
-    """Return one fit of a file that holds one, or several by X and loss."""
+def read_fit(path: Path, x: str, loss: str) -> dict[str, Any]:
+    """Return one fit of a file that holds one, or several by X and loss.
+
+    Raises:
+        UserError: there is no such file or fit.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file; a study has it once its law is fitted (`make run STUDY=NAME`)")
     found = _json(path)

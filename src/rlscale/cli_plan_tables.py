@@ -16,7 +16,7 @@ def show_plan(plan: Mapping[str, Any]) -> None:
         f"{fit['law']}, X = {fit['x']}, {fit['loss']} loss, {fit['points']} points; "
         f"{fit['level']:.0%} intervals of {fit['draws']} replicates, seed {fit['seed']}"
     )
-    console.print(_hardware(plan["hardware"]))
+    console.print(hardware_line(plan["hardware"]))
     parts: tuple[tuple[str, Any], ...] = (
         ("target", _target),
         ("budget", _budget),
@@ -38,7 +38,7 @@ def interval(value: Mapping[str, Any] | None, digits: int = 3) -> str:
     if value is None:
         return "-"
     ends = [value["estimate"], value["low"], value["high"]]
-    estimate, low, high = ("open" if end is None else _short(end, digits) for end in ends)
+    estimate, low, high = ("open" if end is None else short(end, digits) for end in ends)
     return f"{estimate} [{low}, {high}]"
 
 
@@ -56,13 +56,13 @@ def _target(found: Mapping[str, Any]) -> Iterator[Table | str]:
         # A number so far from the points that the plan would refuse it is not shown.
         far = row["decades_beyond"] is None or row["decades_beyond"] > MOST_DECADES
         lines.append([*_named(row, ["-" if far else interval(row[key]) for key in shown]), _beyond(row)])
-    yield _rows(title, heads, lines)
+    yield plain_table(title, heads, lines)
     yield (
         f"least: {interval(found['least'])} FLOPs{' with serving' if served else ''}"
         + (
             ""
             if best is None
-            else f", with {_short(best['params'])} parameters ({best['share']:.0%} of the replicates agree)"
+            else f", with {short(best['params'])} parameters ({best['share']:.0%} of the replicates agree)"
         )
     )
 
@@ -75,21 +75,21 @@ def _budget(found: Mapping[str, Any]) -> Iterator[Table | str]:
     rows = []
     for row in found["sizes"]:
         exact = (None if row["loss"] is None else row[key] for key in ("compute", "steps", "samples", "tau"))
-        cells = [interval(row["loss"]), *("-" if value is None else _short(value) for value in exact)]
+        cells = [interval(row["loss"]), *("-" if value is None else short(value) for value in exact)]
         rows.append([*_named(row, cells), _beyond(row)])
-    yield _rows(f"budget {found['flops']:.3g} FLOPs{money}: what each size makes of it", heads, rows)
+    yield plain_table(f"budget {found['flops']:.3g} FLOPs{money}: what each size makes of it", heads, rows)
     best = found["best"]
     yield (
-        f"best: {_short(best['params'])} parameters, test loss {interval(best['loss'])} "
+        f"best: {short(best['params'])} parameters, test loss {interval(best['loss'])} "
         f"({best['share']:.0%} of the replicates agree); least loss of any size {interval(found['least_loss'])}"
     )
     heads = ["FLOPs", "best size", "loss", "agree", ""]
     lines = [
-        [_short(row["flops"]), _short(own["params"]), interval(own["loss"]), f"{own['share']:.0%}", _beyond(own)]
+        [short(row["flops"]), short(own["params"]), interval(own["loss"]), f"{own['share']:.0%}", _beyond(own)]
         for row in found["frontier"]
         if (own := row["best"])
     ]
-    yield _rows("frontier", heads, lines)
+    yield plain_table("frontier", heads, lines)
 
 
 def _reuse(found: Mapping[str, Any]) -> Iterator[str]:
@@ -104,15 +104,15 @@ def _reuse(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _further(found: Mapping[str, Any]) -> Iterator[Table | str]:
-    title = f"{found['extra']:.3g} FLOPs more, from {_short(found['params'])} parameters at {found['spent']:.3g} FLOPs"
+    title = f"{found['extra']:.3g} FLOPs more, from {short(found['params'])} parameters at {found['spent']:.3g} FLOPs"
     heads = ["choice", "loss", "gain per 1e18 FLOPs", "bigger is ahead in", "bigger is ahead from FLOPs"]
     rows = [["more RL", interval(found["loss"]), _per_quintillion(found["gain_per_flop"]), "", ""]]
     for one in found["bigger"]:
         gain = _per_quintillion(one["gain_per_flop"])
         cells = [interval(one["loss"]), gain, f"{one['share']:.0%}", interval(one["break_even"])]
-        rows.append([f"{_short(one['params'])} afresh", *cells])
+        rows.append([f"{short(one['params'])} afresh", *cells])
     yield f"now: test loss {interval(found['now'])}"
-    yield _rows(title, heads, rows)
+    yield plain_table(title, heads, rows)
 
 
 def _per_quintillion(value: Mapping[str, Any] | None) -> str:
@@ -125,13 +125,14 @@ def _per_quintillion(value: Mapping[str, Any] | None) -> str:
 def _crossovers(found: list[dict[str, Any]]) -> Table:
     heads = ["smaller", "larger", "smaller leads below FLOPs", "cross where both were fitted in"]
     rows = [
-        [_short(one["smaller"]), _short(one["larger"]), interval(one["compute"]), f"{one['share']:.0%}"]
+        [short(one["smaller"]), short(one["larger"]), interval(one["compute"]), f"{one['share']:.0%}"]
         for one in found
     ]
-    return _rows("crossovers of neighbouring sizes (problems unlimited)", heads, rows)
+    return plain_table("crossovers of neighbouring sizes (problems unlimited)", heads, rows)
 
 
-def _hardware(found: Mapping[str, Any]) -> str:
+def hardware_line(found: Mapping[str, Any]) -> str:
+    """Say what trains."""
     if found["peak_flops"] is None:
         return "hardware: none stated (--gpu, --price), so no hours and no cost"
     name = found["name"] or "GPU"
@@ -143,7 +144,7 @@ def _hardware(found: Mapping[str, Any]) -> str:
 
 
 def _named(row: Mapping[str, Any], cells: list[str]) -> list[str]:
-    return [_short(row["params"]) + ("" if row["fitted"] else " (modelled)"), *cells, f"{row['share']:.0%}"]
+    return [short(row["params"]) + ("" if row["fitted"] else " (modelled)"), *cells, f"{row['share']:.0%}"]
 
 
 def _beyond(row: Mapping[str, Any]) -> str:
@@ -153,7 +154,8 @@ def _beyond(row: Mapping[str, Any]) -> str:
     return f"{decades:.2f} decades beyond" if decades > 0 else ""
 
 
-def _rows(title: str, heads: list[str], rows: list[list[str]]) -> Table:
+def plain_table(title: str, heads: list[str], rows: list[list[str]]) -> Table:
+    """Return a table of numbers, to the right but for columns without a head."""
     table = Table(*heads, title=title, title_justify="left")
     for column in table.columns:
         column.justify = "right" if column.header else "left"
@@ -162,5 +164,6 @@ def _rows(title: str, heads: list[str], rows: list[list[str]]) -> Table:
     return table
 
 
-def _short(value: float, digits: int = 3) -> str:
+def short(value: float, digits: int = 3) -> str:
+    """Write a number in few digits."""
     return f"{value:,.0f}" if 100 <= abs(value) < 1e5 else f"{value:.{digits}g}"
