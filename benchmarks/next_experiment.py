@@ -180,9 +180,7 @@ def tables(found: list[dict[str, Trace]]) -> str:
         lines.append(f"| {name} | " + " | ".join(f"{width:.3f}" for width in widths) + " |")
     for rival in ORDERS[1:]:
         ratios = np.array([one["next"].at(at) / one[rival].at(at) for one in found])
-        mean = np.array(
-            [np.exp(np.mean(np.log(one["next"].at(GRID[1:]) / one[rival].at(GRID[1:])))) for one in found]
-        )
+        mean = np.array([np.exp(np.mean(np.log(one["next"].at(GRID[1:]) / one[rival].at(GRID[1:])))) for one in found])
         lines.append(f"\n## Width under `next` over that under {rival}, at equal cost\n")
         lines.append("| spent | median ratio [90 % interval] | share of campaigns narrower (ties half) |")
         lines.append("| --- | --- | --- |")

@@ -33,7 +33,9 @@ def next_runs(  # noqa: PLR0917 (on the command line the options are named)
     size: Annotated[
         list[float] | None, typer.Option("--size", help="A further size that could be trained, in parameters.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Length of the runs; that of the fitted ones without.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Length of the runs; that of the fitted ones without.")
+    ] = None,
     most: Annotated[int, typer.Option(min=1, max=100, help="Further runs of a size at most.")] = 4,
     output: Annotated[Path | None, typer.Option(help="Write the study with the chosen runs to this YAML file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
@@ -114,7 +116,9 @@ def _check_output(
         raise UserError(f"--output {output}: exists; --force overwrites it")
 
 
-def _fit(source: str, study: Path | None, *, x: Any, loss: Any, variant: str | None, **bootstrap: int) -> dict[str, Any]:
+def _fit(
+    source: str, study: Path | None, *, x: Any, loss: Any, variant: str | None, **bootstrap: int
+) -> dict[str, Any]:
     from rlscale.fit import fit_points
     from rlscale.points import read_points
 

@@ -17,7 +17,11 @@ def show_next(found: Mapping[str, Any], *, trains: bool, study: str | None) -> N
     """
     console, goal = new_console(), found["goal"]
     of_loss = goal["name"] == "loss"
-    name = f"test loss of {short(goal['params'])} parameters at {short(goal['compute'])} FLOPs" if of_loss else goal["name"]
+    name = (
+        f"test loss of {short(goal['params'])} parameters at {short(goal['compute'])} FLOPs"
+        if of_loss
+        else goal["name"]
+    )
     console.print(
         f"goal: {name}: {interval(goal['now'])} {'' if of_loss else goal['now']['unit']}".rstrip()
         + f", {goal['now']['level']:.0%} interval; its width is {goal['width_decades']:.3f} decades"
@@ -40,7 +44,9 @@ def _ranking(rows: list[dict[str, Any]], *, by_hours: bool) -> Any:
         cost = [short(row["cost"]), *([short(row["gpu_hours"])] if by_hours else [])]
         shrinks = f"{row['shrinks']:.1%} ± {row['error']:.1%}"
         kind = "one more" if row["fitted"] else "new size"
-        lines.append([_name(row), kind, *cost, f"{row['width']:.3f}", shrinks, f"{per:.2%}" if per < 10 else f"{per:.2g}"])
+        lines.append(
+            [_name(row), kind, *cost, f"{row['width']:.3f}", shrinks, f"{per:.2%}" if per < 10 else f"{per:.2g}"]
+        )
     return plain_table("one run of each size (± Monte-Carlo standard error)", heads, lines)
 
 
@@ -68,7 +74,9 @@ def _name(row: Mapping[str, Any]) -> str:
 
 def _what_now(overlay: Mapping[str, Any] | None, *, trains: bool, study: str | None) -> str:
     if overlay is None and trains:
-        return f"--output FILE writes the study that adds the batch; named {study}.yaml, it keeps the results of {study}"
+        return (
+            f"--output FILE writes the study that adds the batch; named {study}.yaml, it keeps the results of {study}"
+        )
     if overlay is None:
         return "no study to extend: " + (
             "the source is a fit or points" if study is None else f"{study} trains nothing (its kind is published)"

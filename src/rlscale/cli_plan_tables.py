@@ -125,8 +125,7 @@ def _per_quintillion(value: Mapping[str, Any] | None) -> str:
 def _crossovers(found: list[dict[str, Any]]) -> Table:
     heads = ["smaller", "larger", "smaller leads below FLOPs", "cross where both were fitted in"]
     rows = [
-        [short(one["smaller"]), short(one["larger"]), interval(one["compute"]), f"{one['share']:.0%}"]
-        for one in found
+        [short(one["smaller"]), short(one["larger"]), interval(one["compute"]), f"{one['share']:.0%}"] for one in found
     ]
     return plain_table("crossovers of neighbouring sizes (problems unlimited)", heads, rows)
 

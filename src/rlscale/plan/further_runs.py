@@ -144,7 +144,9 @@ def next_runs(
     kinds = []
     for column, size in enumerate(lines.params.tolist()):
         if size in allowed:
-            end = _end(request.steps, float(lines.last[column]), lines.flops_per_sample[column], lines.samples_per_step[column])
+            end = _end(
+                request.steps, float(lines.last[column]), lines.flops_per_sample[column], lines.samples_per_step[column]
+            )
             if end <= lines.first[column]:
                 raise UserError(f"--steps {request.steps}: ends before the first fitted point of {size:.4g} parameters")
             named = (models or {}).get(size, "")
@@ -215,7 +217,9 @@ def _flags(fit: Mapping[str, Any], goal: Goal, lines: Any) -> Iterator[Flag]:
     if not fit["intervals"]["replicates"]["level_freedom"]:
         yield Flag("levels", "each size has one run: how levels differ between runs of a size is not known")
     if goal.name != "loss" and (fit.get("saturation") or {}).get("verdict") not in (None, "saturating"):
-        yield Flag("saturation", f"{goal.name} is not identified by these points: its width in decades is a rough guide")
+        yield Flag(
+            "saturation", f"{goal.name} is not identified by these points: its width in decades is a rough guide"
+        )
 
 
 def counts(batch: Sequence[Chosen]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 Before a run ends only its rewards are known. Each finished run says how far its test loss at the end lay below its
 training loss at that step, which holds the slope, the gap between training and test, and that curves are not quite
-straight. Runs of the same size are asked first; where there are none, the law's slope carries the rest over from others.
+straight. Runs of the same size are asked first; where there are none, the law's slope carries this over from others.
 """
 
 from collections.abc import Callable, Sequence
