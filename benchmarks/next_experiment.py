@@ -1,13 +1,13 @@
 """Does the order of `rlscale next` shrink an interval faster than a random order, or than the largest runs first?
 
 A campaign starts from a small simulated study: the four smallest of six sizes, two runs each. Then one run after
-another is trained until a budget of three of the largest runs is spent; after each the law is fitted again and the width
-of the 90 % interval is noted. Three orders draw on the same runs, four more of each size: `next` (chosen anew from each fit),
-random (one order a campaign), and largest first. The goal is the loss that a size beyond all of
-them has at its last step, on a law of samples. Designs, budget and seeds stand in the script and were fixed before the seeds below were
-run; every campaign counts.
+another is trained until a budget of three of the largest runs is spent; after each the law is fitted again and the
+width of the 90 % interval is noted. Three orders draw on the same runs, four more of each size: `next` (chosen anew
+from each fit), random (one order a campaign), and largest first. The goal is the loss that a size beyond all of them
+has at its last step, on a law of samples. Designs, budget and seeds stand in the script and were fixed before the
+seeds of the campaigns were run; every campaign counts.
 
-Run: python benchmarks/next_experiment.py      (100 campaigns; writes next_experiment.md and docs/figures/next_experiment.svg)
+Run: python benchmarks/next_experiment.py      (100 campaigns; writes the table and the figure of the docs)
      python benchmarks/next_experiment.py N    (N campaigns of other seeds; prints the tables only)
 """
 

@@ -1,6 +1,6 @@
 """The command `rlscale next`: which runs to train next, and the study that adds them.
 
-This module reads and writes; `rlscale.plan` decides, `rlscale.overlay` edits the study, `rlscale.cli_next_tables` shows.
+This module reads and writes; `rlscale.plan` decides, `rlscale.overlay` edits the study, `cli_next_tables` shows.
 """
 
 from pathlib import Path

@@ -81,11 +81,13 @@ def _what_now(overlay: Mapping[str, Any] | None, *, trains: bool, study: str | N
         return "no study to extend: " + (
             "the source is a fit or points" if study is None else f"{study} trains nothing (its kind is published)"
         )
-    added = ", ".join(overlay["added"])
+    added, path = overlay["added"], overlay["path"]
     shared = (
         f"it shares {overlay['results']}, so only these train"
         if overlay["shares_results"]
-        else f"its results go to {overlay['results']}, so all {overlay['kept'] + len(overlay['added'])} runs would train "
+        else f"its results go to {overlay['results']}, so all {overlay['kept'] + len(added)} runs would train "
         f"(named {study}.yaml it would share results/{study})"
     )
-    return f"wrote {overlay['path']} with {len(overlay['added'])} further runs ({added}); {shared}: snakemake --config study={overlay['path']}"
+    return (
+        f"wrote {path} with {len(added)} further runs ({', '.join(added)}); {shared}: snakemake --config study={path}"
+    )

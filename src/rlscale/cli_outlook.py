@@ -61,7 +61,7 @@ def outlook(
     _show(path.stem, found, truths, len(done))
 
 
-def _outlook(
+def _outlook(  # noqa: PLR0917
     run: "Run",
     rewards: "Array",
     per_step: float,

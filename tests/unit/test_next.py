@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.known_fit import known_fit
 
 from rlscale.config import load_grid
 from rlscale.overlay import add_runs
-from rlscale.plan.belief import Goal, believe
+from rlscale.plan.belief import Goal, Noise, believe
 from rlscale.plan.choose import Candidate, choose, rank
 from rlscale.plan.lines import read_lines
 from rlscale.plan.outlook import Ended, forecast_end, worth_finishing
@@ -37,7 +38,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "config", tmp_path / "config")
     (tmp_path / "results/smoke/law").mkdir(parents=True)
     sizes = {"1000000000": "3012", "3000000000": "11784"}
-    text = json.dumps({"fits": {"compute_linear": the_fit()}})
+    fit = the_fit()
+    fit["curves"]["run 4"] = {"params": 5296}
+    for by_size in (fit["ranges"], *(fit["intervals"]["replicates"][name] for name in ("levels", "pivot", "level"))):
+        by_size["5296"] = by_size["1000000000"]
+    text = json.dumps({"fits": {"compute_linear": fit}})
     for old, new in sizes.items():
         text = text.replace(old, new)
     (tmp_path / "results/smoke/law/fit.json").write_text(text)
@@ -55,8 +60,8 @@ def test_more_runs_shrink_the_interval_and_noisier_ones_less():
     assert own.after(1, float(lines.last[1])).width < own.width
     short = belief.after(1, float(lines.first[1] + lines.last[1]) / 2)
     assert own.width < short.width < belief.width
-    fit["intervals"]["run_sd"] = 0.05
-    assert believe(fit, lines, Goal("loss", 3e9, 1e20)).after(1, float(lines.last[1])).width > own.width
+    noise = Noise(4 * belief.noise.run, 4 * belief.noise.within, 4 * belief.noise.level)
+    assert replace(belief, noise=noise).after(1, float(lines.last[1])).width > own.width
 
 
 def test_the_width_is_that_of_the_replicates():

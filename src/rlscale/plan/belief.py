@@ -1,7 +1,7 @@
 """What the replicates of a fit believe of every size's line, as one covariance that further runs would shrink.
 
-The state is the goal and, by size, slope and level; its spread is that of the replicates. Levels of sizes that were not
-fitted come from the fitted ones, E(N) = a + c · k(N), with an error that they share as far as a and c do. A run observes
+The state is the goal and, by size, slope and level; its spread is that of the replicates. Levels of unfitted sizes
+come from the fitted ones, E(N) = a + c · k(N), with an error that they share as far as a and c do. A run observes
 slope and level of its size, with the noise that runs of the fit show; what is left of the spread afterwards follows as
 in a Kalman filter. Everything is linear and normal: only how spreads compare is asked of it.
 """
@@ -181,7 +181,7 @@ def _runs(fit: Mapping[str, Any], lines: Lines) -> Array:
     return np.array([float(found.count(size)) for size in lines.params.tolist()])
 
 
-def _goal(
+def _goal(  # noqa: PLR0917
     fit: Mapping[str, Any], lines: Lines, goal: Goal, chosen: Any, slope: Array, level: Array
 ) -> tuple[Array, int | None]:
     """Return the goal by replicate, in decades, and the size whose level it holds."""
