@@ -117,7 +117,7 @@ def _check_output(
 
 
 def _fit(
-    source: str, study: Path | None, *, x: Any, loss: Any, variant: str | None, **bootstrap: int
+    source: str, study: Path | None, *, x: Any, loss: Any, variant: str | None, **bootstrap: Any
 ) -> dict[str, Any]:
     from rlscale.fit import fit_points
     from rlscale.points import read_points

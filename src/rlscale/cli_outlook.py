@@ -174,12 +174,12 @@ def _json(value: Any) -> dict[str, Any] | None:
 def _scored(found: "list[Outlook]", truths: Mapping[str, float]) -> str:
     import numpy as np
 
-    told = [(one.end, truths[one.run_id]) for one in found if one.end is not None]
+    told = [(one.end.to_json(), truths[one.run_id]) for one in found if one.end is not None]
     if not told:
         return "no run could be forecast: too few have ended"
-    inside = np.mean([end.low <= truth <= end.high for end, truth in told])
-    errors = np.array([np.log10(end.estimate / truth) for end, truth in told])
-    width = np.median([np.log10(end.high / end.low) for end, _ in told])
+    inside = np.mean([end["low"] <= truth <= end["high"] for end, truth in told])
+    errors = np.array([np.log10(end["estimate"] / truth) for end, truth in told])
+    width = np.median([np.log10(end["high"] / end["low"]) for end, _ in told])
     return (
         f"{len(told)} of {len(found)} runs forecast: truth inside in {inside:.0%}; error of log10 loss: bias "
         f"{errors.mean():+.3f}, RMS {np.sqrt(np.mean(errors**2)):.3f}; median width {width:.3f} decades"

@@ -190,7 +190,7 @@ def _end(steps: int | None, last: float, per_sample: float, per_step: float) -> 
 
 def _now(fit: Mapping[str, Any], lines: Any, goal: Goal) -> Number:
     if goal.name == "loss":
-        values = 10.0 ** lines.log10_loss(np.asarray(np.log10(goal.compute)))[:, lines.index(goal.params)]
+        values = 10.0 ** lines.log10_loss(np.asarray(np.log10(goal.compute or 0.0)))[:, lines.index(goal.params)]
     else:
         drawn = read_replicates(fit["intervals"]["replicates"][goal.name])
         values = from_log10(np.log10(np.maximum(np.append(float(fit[goal.name] or 0.0), drawn), 1e-30)))
