@@ -7,13 +7,11 @@ a factor only where it is not the default.
 
 from dataclasses import dataclass
 
+from rlscale.adapters import TRAINERS
 from rlscale.ladder import BuiltModel, HubModel, Ladder, Supervised, scaled_learning_rate
 from rlscale.study import TrainedStudy
 from rlscale.study_parts import Axes, Variant
 from rlscale.task_spec import ProceduralTask
-
-TRAINER_VERSION = {"local": 2, "openrlhf": 1}
-"""Raised when a trainer comes to make other weights from the same values."""
 
 DEFAULT = Axes()
 
@@ -134,7 +132,7 @@ def run_identity(study: TrainedStudy, ladder: Ladder, point: Coordinates) -> dic
         base = {"id": base_name(point, ladder), **_built_checkpoint(ladder, point)}
     return {
         "trainer": study.trainer,
-        "trainer_version": TRAINER_VERSION[study.trainer],
+        "trainer_version": TRAINERS[study.trainer].version,
         "model": model_values(ladder, point.model),
         "base": base,
         "task": task_values(study),

@@ -2,7 +2,8 @@
 
 It begins at the stage's function in `rlscale.stages`, follows what that function calls in its own file, and then every
 import of this package, those inside functions included. So an edit of the planner or of a page taints no result, and
-one of a grader taints the scores. Trainers and evaluators are chosen by name: only the one that was used counts.
+one of a grader taints the scores. Trainers and evaluators are chosen by name: only the one that was used counts, with
+what it imports.
 """
 
 import ast
@@ -16,7 +17,10 @@ ADAPTERS = ("trainers", "evaluators")
 """Packages of which a job uses one part, which the study names."""
 
 BOOKKEEPING = frozenset(
-    {"attempts", "errors", "job", "paths", "provenance", "records", "slurm", "sources", "stage_versions", "writers"}
+    {
+        *("adapters", "attempts", "errors", "job", "paths", "provenance", "records", "slurm", "sources"),
+        *("stage_versions", "writers"),
+    }
 )
 """Modules that say and remember what happens, and have no part in what comes out."""
 
@@ -118,12 +122,12 @@ def _modules(nodes: Sequence[ast.AST], adapter: str | None) -> Iterator[Path]:
 
 
 def _adapter_files(package: Path, part: str, adapter: str) -> Iterator[Path]:
-    """Yield all of the adapter that is used, and nothing of another; what is no adapter is shared by all."""
+    """Yield all of the adapter that is used, and of the package what is imported and is not another evaluator."""
     yield package / "__init__.py"
-    if (package / part).is_dir():
-        yield from sorted((package / part).glob("*.py")) if part == adapter else ()
-    elif (package / f"{part}.py").is_file() and (package.name == "trainers" or part.startswith(adapter)):
-        yield package / f"{part}.py"
+    for name in (adapter, part):
+        if package.name == "trainers" or name.startswith(adapter):
+            yield from sorted((package / name).glob("*.py"))
+            yield from (file for file in [package / f"{name}.py"] if file.is_file())
 
 
 def _named(nodes: Sequence[ast.AST]) -> Iterator[str]:

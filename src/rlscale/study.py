@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from rlscale.adapters import TrainerName
 from rlscale.errors import did_you_mean
 from rlscale.model_base import NAME, Many, Model, Place, Problem, refuse
 from rlscale.study_parts import Axes, Budgets, Evaluation, Exclusion, Law, Training, TrainingOverride
@@ -36,7 +37,7 @@ class TrainedStudy(Model):
 
     kind: Literal["trained"] = Field(description="Every run of the grid is trained.")
     description: str = Field(min_length=1, description="What this study asks.")
-    trainer: Literal["local", "openrlhf"] = Field(description="local: torch on the CPU. openrlhf: a cluster.")
+    trainer: TrainerName = Field(description="local: torch on the CPU. openrlhf: a cluster.")
     evaluator: Literal["local", "vllm"] = Field(description="local: torch on the CPU. vllm: a GPU.")
     ladder: str = Field(pattern=NAME, description="The model sizes: stem of a file in config/models.")
     seed_offset: int = Field(0, ge=0, description="Added to every seed: a fresh replication of the whole study.")

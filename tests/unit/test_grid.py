@@ -190,7 +190,7 @@ def test_specs_are_canonical_json_and_carry_the_moved_seeds():
 
 
 def test_the_fingerprint_of_a_known_run_stays():
-    """A change of this value retrains everybody's runs: raise TRAINER_VERSION or mean it."""
+    """A change of this value retrains everybody's runs: raise the trainer's version or mean it."""
     assert fingerprints(grid_of())["small_base_b0_s0"] == "cac454e5cdb6dcee"
 
 

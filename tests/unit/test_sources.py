@@ -39,6 +39,20 @@ def test_what_runs_in_a_process_of_its_own_counts():
     assert {"trainers/openrlhf/launch", "trainers/openrlhf/reward"} <= modules("train", "openrlhf")
 
 
+def test_a_trainer_in_one_file_counts_with_what_it_imports_and_for_its_own_runs_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    package = tmp_path / "rlscale"
+    shutil.copytree(sources.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(sources.PACKAGE.parents[1] / "docs/examples/averaged.py", package / "trainers")
+    monkeypatch.setattr(sources, "PACKAGE", package)
+    stage_sources.cache_clear()
+    own, local = modules("train", "averaged"), modules("train", "local")
+    stage_sources.cache_clear()
+    assert own - local == {"trainers/averaged"}
+    assert "trainers/local/trainer" in own
+
+
 def test_all_that_a_job_imports_of_the_package_counts(tmp_path: Path):
     """What `rlscale stage curves` has loaded when it is done, apart from the command line and the bookkeeping."""
     shown = "import sys; from rlscale.stages.results import curves\ntry: curves('none')\nexcept OSError: pass\n"

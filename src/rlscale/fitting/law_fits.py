@@ -1,4 +1,4 @@
-"""Every law by name, and how to fit it to curves."""
+"""Every law by name, and how to fit it to curves. A further law, of either kind, is an entry of `FURTHER`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,9 +7,9 @@ from typing import get_args
 from rlscale.curve_points import Curves
 from rlscale.errors import UserError
 from rlscale.fitting.loss_spaces import Loss
-from rlscale.fitting.slope_fits import SlopeLawName, fit_slopes
+from rlscale.fitting.slope_fits import SlopeLawName, fit_one_slope_law, fit_slopes
 from rlscale.fitting.surface import SURFACE_LAWS, fit_surface
-from rlscale.laws import Fitted
+from rlscale.laws import Fitted, SlopeLaw
 from rlscale.laws.surface_law import SurfaceLaw
 
 Fitter = Callable[[Curves, Loss], Fitted]
@@ -21,6 +21,17 @@ def _fit_surface(law: SurfaceLaw, curves: Curves, loss: Loss) -> Fitted:
     return fit_surface(law, curves, loss)
 
 
-LAWS: dict[str, Fitter] = {name: partial(fit_slopes, name) for name in get_args(SlopeLawName)} | {
-    name: partial(_fit_surface, law) for name, law in SURFACE_LAWS.items()
-}
+FURTHER: tuple[SlopeLaw | SurfaceLaw, ...] = ()
+"""Laws that join the tournament and no verdict: the rivals of saturation are those of `slope_laws`."""
+
+
+def fitter_of(law: SlopeLaw | SurfaceLaw) -> Fitter:
+    """Return how a law is fitted."""
+    return partial(_fit_surface, law) if isinstance(law, SurfaceLaw) else partial(fit_one_slope_law, law)
+
+
+LAWS: dict[str, Fitter] = (
+    {name: partial(fit_slopes, name) for name in get_args(SlopeLawName)}
+    | {law.name: fitter_of(law) for law in SURFACE_LAWS.values()}
+    | {law.name: fitter_of(law) for law in FURTHER}
+)

@@ -99,17 +99,25 @@ def fit_slopes(
         slopes = free_slopes(space).point[0]
         formula = "log10 L = -k_N log10 X + E, one k_N a size"
         return _levelled(law, formula, space, slopes, slope=_nearest(curves, slopes), fit=None)
-    fitted_law = slope_laws(curves)["saturating_slope" if law == "kept_slope" else law]
-    fit = fit_slope_law(fitted_law, space)
-    slopes, shape = fit.best.slopes[0], float(fit.best.shape[0])
     if law == "kept_slope":
-        formula = f"{fitted_law.formula}; k of the nearest fitted size"
+        saturating = slope_laws(curves)["saturating_slope"]
+        fit = fit_slope_law(saturating, space)
+        slopes = fit.best.slopes[0]
+        formula = f"{saturating.formula}; k of the nearest fitted size"
         return _levelled(law, formula, space, slopes, slope=_nearest(curves, slopes), fit=fit)
+    return fit_one_slope_law(slope_laws(curves)[law], curves, loss)
+
+
+def fit_one_slope_law(law: SlopeLaw, curves: Curves, loss: Loss) -> LevelledSlopes:
+    """Fit any law of the slope, named or not."""
+    space = loss_space(curves, loss)
+    fit = fit_slope_law(law, space)
+    shape = float(fit.best.shape[0])
 
     def slope(params: float) -> float:
-        return float(fit.best.scale[0] * fitted_law.shape(np.array([params]), shape)[0][0])
+        return float(fit.best.scale[0] * law.shape(np.array([params]), shape)[0][0])
 
-    return _levelled(law, fitted_law.formula, space, slopes, slope=slope, fit=fit)
+    return _levelled(law.name, law.formula, space, fit.best.slopes[0], slope=slope, fit=fit)
 
 
 def _levelled(

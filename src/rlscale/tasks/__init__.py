@@ -1,17 +1,18 @@
 """Sources of problems with verifiable answers: made from a seed, or read from files."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import pandas as pd
 
-from rlscale.task_spec import ParquetTask, ProgramsTask, SkillsTask
+from rlscale.task_spec import ParquetTask, ProceduralTask, ProgramsTask, SkillsTask
 from rlscale.tasks.parquet import ParquetProblems
 from rlscale.tasks.procedural import ProceduralProblems
 from rlscale.tasks.programs import ProgramProblems
 from rlscale.tasks.skills import SkillsProblems
 
 __all__ = [
+    "SOURCES",
     "ParquetProblems",
     "Problems",
     "ProceduralProblems",
@@ -37,7 +38,14 @@ class Problems(Protocol):
         ...
 
 
-def load_task(spec: SkillsTask | ProgramsTask | ParquetTask) -> Problems:
+SOURCES: dict[type[ProceduralTask], Callable[[Any], ProceduralProblems]] = {
+    SkillsTask: SkillsProblems,
+    ProgramsTask: ProgramProblems,
+}
+"""What makes the problems of each kind of task, all from its seed; a further kind is a line here."""
+
+
+def load_task(spec: ProceduralTask | ParquetTask) -> Problems:
     """Return the source of problems that a study's task describes.
 
     Raises:
@@ -46,10 +54,10 @@ def load_task(spec: SkillsTask | ProgramsTask | ParquetTask) -> Problems:
     return ParquetProblems(spec) if isinstance(spec, ParquetTask) else make_problems(spec)
 
 
-def make_problems(spec: SkillsTask | ProgramsTask) -> ProceduralProblems:
+def make_problems(spec: ProceduralTask) -> ProceduralProblems:
     """Return the problems of a task that makes them from its seed, with the corpus of the base models.
 
     Raises:
         UserError: there are too few different programs.
     """
-    return SkillsProblems(spec) if isinstance(spec, SkillsTask) else ProgramProblems(spec)
+    return SOURCES[type(spec)](spec)

@@ -6,11 +6,13 @@ checkpoint at each budget, keeps its state where a killed job finds it again, an
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
 
+from rlscale.adapters import TRAINERS
 from rlscale.errors import UserError, did_you_mean
 from rlscale.placement import Placement
 
@@ -74,12 +76,8 @@ def trainer_named(name: str) -> Trainer:
     Raises:
         UserError: there is no trainer of this name here.
     """
-    if name == "local":
-        from rlscale.trainers.local.trainer import LocalTrainer
-
-        return LocalTrainer()
-    if name == "openrlhf":
-        from rlscale.trainers.openrlhf.trainer import OpenRlhfTrainer
-
-        return OpenRlhfTrainer()
-    raise UserError(f"no trainer {name!r}; there are local and openrlhf{did_you_mean(name, ('local', 'openrlhf'))}")
+    if name not in TRAINERS:
+        raise UserError(f"no trainer {name!r}; there are {' and '.join(TRAINERS)}{did_you_mean(name, TRAINERS)}")
+    module, _, trainer = TRAINERS[name].entry.partition(":")
+    made: Trainer = getattr(import_module(module), trainer)()
+    return made
