@@ -3,6 +3,7 @@
 # make test-openrlhf           set up an environment of its own, then train and evaluate with OpenRLHF and vLLM on the CPU
 # make test-crate              set up the judges of RO-Crates, then export a study and hear them
 # make test-slurm              as root: install Debian's Slurm if it is absent, start a cluster of its own, and test on it
+# make docs                    set up mkdocs, then build the documentation into site/, with warnings as errors
 # make check                   every linter and type check
 SHELL := /bin/bash
 STUDY ?= mini
@@ -11,7 +12,7 @@ BIN := .venv/bin
 # The models are small: one thread a job, as many jobs as cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup setup-dev run test test-crate test-openrlhf test-slurm install-slurm check locks format bench bench-planning coverage clean
+.PHONY: setup setup-dev run test test-crate test-openrlhf test-slurm install-slurm check docs locks format bench bench-planning coverage clean
 
 setup: .venv/core
 setup-dev: .venv/dev
@@ -33,6 +34,12 @@ setup-dev: .venv/dev
 	@$(PYTHON) -m venv .venv-openrlhf
 	@{ .venv-openrlhf/bin/pip install --no-deps -r envs/openrlhf-cpu.txt && .venv-openrlhf/bin/pip install --no-deps -e .; } > .venv-openrlhf/setup.log 2>&1 \
 	  || { tail -n 20 .venv-openrlhf/setup.log; exit 1; }
+	@touch $@
+
+.venv-docs/ready: envs/docs.txt
+	@echo "Setting up .venv-docs (half a minute the first time; log: .venv-docs/setup.log)"
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/pip install --no-deps -r envs/docs.txt > .venv-docs/setup.log 2>&1 || { tail -n 20 .venv-docs/setup.log; exit 1; }
 	@touch $@
 
 # rocrate 0.14 is there for a file in it: the last version that ships the JSON-LD context of RO-Crate 1.1.
@@ -78,6 +85,9 @@ check: setup-dev
 	$(BIN)/snakemake --lint
 	$(BIN)/dvc stage list > /dev/null
 
+docs: .venv-docs/ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --site-dir site
+
 format: setup-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -96,7 +106,7 @@ coverage: setup-dev   # an hour; rewrites benchmarks/coverage.md
 	$(BIN)/python benchmarks/interval_coverage.py
 
 clean:
-	rm -rf .venv .venv-crate .venv-openrlhf .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-crate .venv-docs .venv-openrlhf site .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf src/*.egg-info
 	@echo "results/ is kept; remove results/STUDY yourself to train a study anew"
