@@ -28,9 +28,7 @@ def test_the_guide(clone: Clone):
     for block in blocks(clone / "docs/extend.md"):
         done[block.language] += 1
         if block.language == "diff":
-            subprocess.run(
-                ["git", "apply", "--recount", "-"], input=block.text, text=True, cwd=clone.folder, check=True
-            )
+            subprocess.run(["git", "apply", "-"], input=block.text, text=True, cwd=clone.folder, check=True)
         elif block.language == "python" and not block.text.startswith("--8<--"):
             (clone / block.title).write_text(block.text)
         elif block.language == "console":
