@@ -26,12 +26,12 @@ from rlscale import (
     cli_status,
     stages,
 )
+from rlscale.cli_examples import epilogue
 from rlscale.cli_output import Json, Study, emit, print_json
 from rlscale.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Measure the scaling law of reinforcement-learning post-training.",
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(2)
 
 
-@app.command()
+@app.command(epilog=epilogue("validate"))
 def validate(study: Study, as_json: Json = False) -> None:
     """Check a study and its ladder, and say what it would train."""
     from rlscale.config import find_study, load_grid, load_study
@@ -72,7 +72,7 @@ def validate(study: Study, as_json: Json = False) -> None:
     emit(summary, as_json, f"{path.stem} is valid: {said}")
 
 
-@app.command()
+@app.command(epilog=epilogue("cells"))
 def cells(study: Study, as_json: Json = False) -> None:
     """List the runs and cells of a study, their ids, fingerprints, expected FLOPs, and GPUs where they are stated."""
     from rlscale.cli_tables import show_cells
@@ -92,11 +92,11 @@ for _command in (
     *(cli_grade.grade, cli_lint.lint, cli_status.status, cli_jobs.jobs, cli_audit.audit),
     *(cli_diff.diff, cli_gc.gc, cli_crate.crate, cli_snapshot.snapshot, cli_outlook.outlook),
 ):
-    app.command()(_command)
-app.command("next")(cli_next.next_runs)
+    app.command(epilog=epilogue(_command.__name__))(_command)
+app.command("next", epilog=epilogue("next"))(cli_next.next_runs)
 
 
-@app.command()
+@app.command(epilog=epilogue("summary"))
 def summary(
     study: Study,
     as_json: Json = False,

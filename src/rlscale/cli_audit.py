@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlscale import cli_completion
 from rlscale.cli_output import Json, print_json
 from rlscale.errors import UserError, did_you_mean
 
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 def audit(
     target: Annotated[
         list[str],
-        typer.Argument(metavar="STUDY|FILE...", help="A study, or files: results, or pictures from anywhere."),
+        typer.Argument(
+            metavar="STUDY|FILE...",
+            help="A study, or files: results, or pictures from anywhere.",
+            autocompletion=cli_completion.results,
+        ),
     ],
     *,
     quick: Annotated[
@@ -35,7 +40,7 @@ def audit(
     """Check every record behind a study, or behind files, against the bytes there are.
 
     Exit code 1 if anything is not as it was recorded; each fault is named with the figures that it taints and the
-    command that mends it. Examples: rlscale audit mini; rlscale audit --quick results/mini/figures/slope_compute.svg
+    command that mends it.
     """
     from rlscale.audit import audit_study
     from rlscale.audit.pages import page
@@ -71,7 +76,7 @@ def _show(report: "Report") -> None:
     from rich.tree import Tree
 
     from rlscale.audit.tree import branches
-    from rlscale.cli_law_tables import new_console
+    from rlscale.cli_terminal import new_console, worded
 
     console = new_console()
     tree = Tree(", ".join(report.targets) or f"study {report.study}")
@@ -81,7 +86,8 @@ def _show(report: "Report") -> None:
     console.print(tree, soft_wrap=True)
     for fault in report.faults:
         tainted = ", ".join(fault.taints) or "no figure"
-        console.print(f"{fault.verdict.upper()} {fault.path}: {fault.why}", style="bold", soft_wrap=True)
+        said = f" {fault.path}: {fault.why}"
+        console.print(worded(fault.verdict.upper(), bold=True), said, sep="", style="bold", soft_wrap=True)
         console.print(f"  taints {tainted}\n  mend   {fault.mend}", soft_wrap=True)
     for note in report.notes:
         console.print(f"note: {note}", soft_wrap=True)

@@ -24,7 +24,6 @@ def crate(  # noqa: PLR0917 (on the command line the options are named)
     """Export a finished study as a Workflow Run RO-Crate: results, records, and all that made them.
 
     Weights are described by their digests and left out, unless --with-checkpoints.
-    Example: rlscale crate mini --agent "Josiah Carberry" --orcid 0000-0002-1825-0097
     """
     from rlscale.config import find_study
     from rlscale.crate import Options, export_crate, orcid_url

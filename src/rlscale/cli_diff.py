@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rlscale import cli_completion
 from rlscale.cli_output import Json, print_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from rlscale.cli_terminal import FittedTable
     from rlscale.comparison import FindingChange, FitChange, RunChange, Shift
     from rlscale.result_trees import Difference
 
@@ -23,7 +23,14 @@ MOST_RUNS, MOST_FILES = 2, 12
 
 
 def diff(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study, or the path of its YAML file.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            help="Name of the study, or the path of its YAML file.",
+            autocompletion=cli_completion.studies,
+        ),
+    ],
     a: Annotated[str, typer.Argument(metavar="A", help="A results folder, a repository's root, or a git revision.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The same.")] = ".",
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where anything differs.")] = False,
@@ -31,7 +38,7 @@ def diff(
 ) -> None:
     """Show what differs from A to B: runs, budgets, scores, fits, findings, and by how much against their errors.
 
-    A revision's results are read from DVC's cache; nothing is checked out. Example: rlscale diff mini HEAD~1 .
+    A revision's results are read from DVC's cache; nothing is checked out.
     """
     from rlscale.result_trees import compare_trees, open_tree
 
@@ -48,7 +55,7 @@ def diff(
 
 
 def _show(study: str, a: str, b: str, found: "Difference") -> None:
-    from rlscale.cli_law_tables import new_console
+    from rlscale.cli_terminal import new_console
 
     console = new_console()
     if found.same:
@@ -174,17 +181,15 @@ def _interval(estimate: float | None, low: float | None, high: float | None) -> 
     return f"{estimate:.4g} [{', '.join(ends)}]"
 
 
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+def _table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> "FittedTable":
+    from rlscale.cli_terminal import Column, FittedTable
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-    for name in columns:
+    columns = []
+    for index, (name, cells) in enumerate(zip(names, zip(*rows, strict=True), strict=True)):
         is_number = name in {"mean shift", "in standard errors", "shift in half-widths"}
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
+        is_id = index == 0 and name != "runs"  # of several runs the names are folded
+        columns.append(Column(name, cells, "number" if is_number else "id" if is_id else "text"))
+    return FittedTable(columns, title)
 
 
 def _some(names: Sequence[str], most: int) -> str:

@@ -27,7 +27,7 @@ def gc(
 ) -> None:
     """Drop the weights of checkpoints whose scores stand, and trainer states and answers that no run owns.
 
-    Base models and the trainer state of every run stay: runs can still be extended. Example: rlscale gc mini --dry-run
+    Base models and the trainer state of every run stay: runs can still be extended.
     """
     from rlscale.config import find_study, load_expanded
     from rlscale.paths import StudyPaths
@@ -91,22 +91,21 @@ def _refuse_slurm_jobs(study: str, runs: Sequence[str]) -> None:
 
 
 def _show(study: str, found: "Plan") -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    from rlscale.cli_law_tables import new_console
+    from rlscale.cli_terminal import Column, FittedTable, new_console
 
     console = new_console()
     runs = list(dict.fromkeys([*(weights.run_id for weights in found.weights), *found.withheld]))
     if runs:
-        table = Table("run", "weights that go", "size", "stay, and why", box=SIMPLE_HEAD, pad_edge=False)
-        table.columns[2].justify = "right"
-        for run in runs[:MOST_ROWS]:
-            own = [weights for weights in found.weights if weights.run_id == run]
-            steps = ", ".join(str(weights.step) for weights in own)
-            size = _size(sum(weights.bytes for weights in own))
-            table.add_row(run, steps, size, _reasons(found.withheld.get(run, {})))
-        console.print(table)
+        own = {run: [weights for weights in found.weights if weights.run_id == run] for run in runs[:MOST_ROWS]}
+        columns = (
+            Column("run", list(own), "id"),
+            Column(
+                "weights that go, by step", [", ".join(str(one.step) for one in gone) for gone in own.values()], "text"
+            ),
+            Column("size", [_size(sum(one.bytes for one in gone)) for gone in own.values()]),
+            Column("stay, and why", [_reasons(found.withheld.get(run, {})) for run in own], "text"),
+        )
+        console.print(FittedTable(columns))
         if len(runs) > MOST_ROWS:
             console.print(f"… and {len(runs) - MOST_ROWS} more runs: --json has all")
     for orphan in found.orphans[:MOST_ROWS]:

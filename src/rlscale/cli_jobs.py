@@ -39,15 +39,17 @@ def jobs(
 
 
 def _show(found: list[SlurmJob]) -> None:
-    from rich.table import Table
-
-    from rlscale.cli_law_tables import new_console
+    from rlscale.cli_terminal import Column, FittedTable, new_console
 
     console = new_console()
     if not found:
         console.print("no job of this folder waits or runs")
         return
-    table = Table("job", "state", "rule and wildcards", "nodes", "why it waits")
-    for job in found:
-        table.add_row(job.job_id, job.state, job.name, job.nodes, job.reason if job.waits else "")
-    console.print(table)
+    columns = (
+        Column("job", [job.job_id for job in found], "id"),
+        Column("state", [job.state for job in found], "word"),
+        Column("rule and wildcards", [job.name for job in found], "id"),
+        Column("nodes", [job.nodes for job in found], "text", spare=1),
+        Column("why it waits", [job.reason if job.waits else "" for job in found], "text"),
+    )
+    console.print(FittedTable(columns))

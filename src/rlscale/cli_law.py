@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from rlscale.cli_completion import laws
 from rlscale.cli_output import Json, Study, print_json
 from rlscale.errors import UserError, did_you_mean
 
@@ -23,7 +24,9 @@ SATURATING = "saturating_slope"
 def fit(  # noqa: PLR0917 (on the command line the options are named)
     points: Points,
     x: X,
-    law: Annotated[str, typer.Option(help="Law to fit; `rlscale compare` names them.")] = SATURATING,
+    law: Annotated[
+        str, typer.Option(help="Law to fit; `rlscale compare` names them.", autocompletion=laws)
+    ] = SATURATING,
     max_params: MaxParams = None,
     first_steps: FirstSteps = None,
     loss: Loss = "linear",
@@ -71,7 +74,8 @@ def forecast(  # noqa: PLR0917
         Literal["blind-size", "early-size", "refit-level", "early-time"], typer.Option(help="What is sealed.")
     ],
     law: Annotated[
-        list[str] | None, typer.Option(help="Law to forecast with; several may be given. Default: all.")
+        list[str] | None,
+        typer.Option(help="Law to forecast with; repeat it. Default: all.", autocompletion=laws),
     ] = None,
     target_params: Annotated[float | None, typer.Option(help="Seal this size only; each in turn without.")] = None,
     training: Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlscale import cli_completion
 from rlscale.cli_output import Json, print_json
 from rlscale.errors import UserError
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 def lint(  # noqa: PLR0917 (on the command line the options are named)
     study: Annotated[
-        str | None, typer.Argument(metavar="[STUDY]", help="A study with a parquet task; or else name files.")
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]",
+            help="A study with a parquet task; or else name files.",
+            autocompletion=cli_completion.studies,
+        ),
     ] = None,
     train: Annotated[list[Path] | None, typer.Option(help="Parquet file of training problems; repeat it.")] = None,
     suite: Annotated[list[Path] | None, typer.Option(help="Parquet file of test problems; repeat it.")] = None,
@@ -30,10 +36,7 @@ def lint(  # noqa: PLR0917 (on the command line the options are named)
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Report what the data mean for the curves: leaks, difficulty, nesting, curriculum, reuse.
-
-    Example: rlscale lint --train subset_2048.parquet --train subset_1024.parquet --suite test_500.parquet
-    """
+    """Report what the data mean for the curves: leaks, difficulty, nesting, curriculum, reuse."""
     from rlscale.tasks.protocol_lint import EASY_FROM, RATE_KEY, lint_protocol
 
     if (study is None) == (not train):

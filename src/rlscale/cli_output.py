@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a shipped study, or the path of a YAML file.")]
+from rlscale import cli_completion
+
+Study = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="Name of a shipped study, or the path of a YAML file.",
+        autocompletion=cli_completion.studies,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

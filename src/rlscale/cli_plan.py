@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rlscale import cli_completion
 from rlscale.cli_output import Json, print_json
 from rlscale.errors import UserError, did_you_mean
 from rlscale.paths import StudyPaths
@@ -17,18 +18,14 @@ if TYPE_CHECKING:
 
     from rlscale.plan import Evidence, Hardware, Request
 
-_EXAMPLES = """Examples:
-
-  rlscale plan config/data/tan2025_base_curves.csv --target-loss 0.45 --gpu H100 --gpus 64 --price 2.5
-
-  rlscale plan published --budget 500gpuh --gpu A100 --unique-problems 54000
-
-  rlscale plan published --from-size 7e9 --at-compute 1e19 --budget 2e19
-
-  rlscale plan results/mini/law/fit.json --target-loss 0.1 --inference-tokens 1e9 --json
-"""
-
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="CSV or Parquet of points, a study, or a fit.json.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="CSV or Parquet of points, a study, or a fit.json.",
+        autocompletion=cli_completion.sources,
+    ),
+]
 Target = Annotated[float | None, typer.Option(help="Test loss to reach.")]
 Budget = Annotated[str | None, typer.Option(help="To spend: 1e21 (FLOPs of the law), 500gpuh or 2000usd.")]
 Unique = Annotated[float | None, typer.Option(help="Unique problems to train on; unlimited without.")]
@@ -38,7 +35,7 @@ Tokens = Annotated[float, typer.Option(help="Tokens that the trained model is to
 Sizes = Annotated[
     list[float] | None, typer.Option("--size", help="A further size, in parameters, whose level is modelled.")
 ]
-Gpu = Annotated[str | None, typer.Option(help="Name of a GPU, such as H100.")]
+Gpu = Annotated[str | None, typer.Option(help="Name of a GPU, such as H100.", autocompletion=cli_completion.gpus)]
 Peak = Annotated[float | None, typer.Option(help="Peak FLOPs a second of a GPU that is not in the table.")]
 Mfu = Annotated[float, typer.Option(help="Share of the peak that is reached.")]
 Overhead = Annotated[float, typer.Option(help="FLOPs of the whole job over the law's 6·N·T of the update.")]
@@ -87,9 +84,6 @@ def plan(  # noqa: PLR0917 (on the command line the options are named)
     evidence = _evidence(source, request, sizes=size or [], findings=findings, **fit_options)
     made = make_plan(evidence, request, hardware)
     print_json(made) if as_json else show_plan(made)
-
-
-plan.__doc__ = f"{plan.__doc__}\n\n{_EXAMPLES}"
 
 
 def read_hardware(

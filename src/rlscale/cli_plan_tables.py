@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.table import Table
-
-from rlscale.cli_law_tables import new_console
+from rlscale.cli_terminal import Column, FittedTable, new_console, noted
 from rlscale.plan.flags import MOST_DECADES
 
 
@@ -30,7 +28,7 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     if plan["budget"] is not None or plan["further"] is not None:
         console.print(_crossovers(plan["crossovers"]))
     for flag in plan["flags"]:
-        console.print(f"caution: {flag['text']}")
+        console.print(noted("caution", flag["text"]))
 
 
 def interval(value: Mapping[str, Any] | None, digits: int = 3) -> str:
@@ -42,7 +40,7 @@ def interval(value: Mapping[str, Any] | None, digits: int = 3) -> str:
     return f"{estimate} [{low}, {high}]"
 
 
-def _target(found: Mapping[str, Any]) -> Iterator[Table | str]:
+def _target(found: Mapping[str, Any]) -> Iterator[FittedTable | str]:
     best = found["best"]
     title = f"test loss {found['target']:g}: what each size needs"
     columns = ["size", "FLOPs", "with serving", "steps", "samples", "tau", "GPU-hours", "days", "cost", "cheapest in"]
@@ -67,7 +65,7 @@ def _target(found: Mapping[str, Any]) -> Iterator[Table | str]:
     )
 
 
-def _budget(found: Mapping[str, Any]) -> Iterator[Table | str]:
+def _budget(found: Mapping[str, Any]) -> Iterator[FittedTable | str]:
     money = "".join(
         f", {found[name]:,.4g} {unit}" for name, unit in (("gpu_hours", "GPU-hours"), ("cost", "money")) if found[name]
     )
@@ -103,7 +101,7 @@ def _reuse(found: Mapping[str, Any]) -> Iterator[str]:
         yield said + "no tau is known from which reuse stops paying"
 
 
-def _further(found: Mapping[str, Any]) -> Iterator[Table | str]:
+def _further(found: Mapping[str, Any]) -> Iterator[FittedTable | str]:
     title = f"{found['extra']:.3g} FLOPs more, from {short(found['params'])} parameters at {found['spent']:.3g} FLOPs"
     heads = ["choice", "loss", "gain per 1e18 FLOPs", "bigger is ahead in", "bigger is ahead from FLOPs"]
     rows = [["more RL", interval(found["loss"]), _per_quintillion(found["gain_per_flop"]), "", ""]]
@@ -122,7 +120,7 @@ def _per_quintillion(value: Mapping[str, Any] | None) -> str:
     return interval(ends)
 
 
-def _crossovers(found: list[dict[str, Any]]) -> Table:
+def _crossovers(found: list[dict[str, Any]]) -> FittedTable:
     heads = ["smaller", "larger", "smaller leads below FLOPs", "cross where both were fitted in"]
     rows = [
         [short(one["smaller"]), short(one["larger"]), interval(one["compute"]), f"{one['share']:.0%}"] for one in found
@@ -153,14 +151,11 @@ def _beyond(row: Mapping[str, Any]) -> str:
     return f"{decades:.2f} decades beyond" if decades > 0 else ""
 
 
-def plain_table(title: str, heads: list[str], rows: list[list[str]]) -> Table:
+def plain_table(title: str, heads: list[str], rows: list[list[str]]) -> FittedTable:
     """Return a table of numbers, to the right but for columns without a head."""
-    table = Table(*heads, title=title, title_justify="left")
-    for column in table.columns:
-        column.justify = "right" if column.header else "left"
-    for row in rows:
-        table.add_row(*row)
-    return table
+    cells = zip(*rows, strict=True) if rows else ([] for _ in heads)
+    columns = [Column(head, own, "number" if head else "text") for head, own in zip(heads, cells, strict=True)]
+    return FittedTable(columns, title)
 
 
 def short(value: float, digits: int = 3) -> str:

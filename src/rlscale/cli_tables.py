@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from rlscale.cli_law_tables import new_console, number, parameters, show_fit
+from rlscale.cli_law_tables import number, parameters, show_fit
+from rlscale.cli_terminal import Column, FittedTable, new_console
 
 if TYPE_CHECKING:
     from rlscale.price import Gpus, Price
@@ -14,18 +13,24 @@ if TYPE_CHECKING:
 def show_cells(study: str, price: "Price") -> None:
     """Print one line a run, the exclusions and the totals."""
     grid, placed = price.grid, bool(price.placed)
-    gpu_columns = ("nodes × GPUs", "GPU-hours", "hours", "disk, GiB") if placed else ()
-    columns = ("run", "fingerprint", "blocks", "budgets", "samples", "expected FLOPs", *gpu_columns)
-    table = Table(*columns, title=f"study {study}")
-    for column in table.columns[3:]:
-        column.justify = "right"
-    for run in grid.runs.values():
-        last = run.budgets[-1]
-        budgets = f"{len(run.budgets)} to step {last}"
-        cost = (f"{price.samples(run, last):,}", f"{price.flops(run, last):.3g}")
-        table.add_row(run.run_id, run.fingerprint, ", ".join(run.blocks), budgets, *cost, *_placed(price.gpus(run)))
+    runs = list(grid.runs.values())
+    gpus = zip(*(_placed(price.gpus(run)) for run in runs), strict=True) if placed else [[""] * len(runs)] * 4
+    nodes, gpu_hours, hours, disk = gpus
+    columns = (
+        Column("run", [run.run_id for run in runs], "id"),
+        Column("fingerprint", [run.fingerprint for run in runs], "id", spare=1),
+        Column("blocks", [", ".join(run.blocks) for run in runs], "text", spare=2),
+        Column("checkpoints", [str(len(run.budgets)) for run in runs], spare=3),
+        Column("last step", [str(run.budgets[-1]) for run in runs]),
+        Column("samples", [f"{price.samples(run, run.budgets[-1]):,}" for run in runs], spare=5),
+        Column("expected FLOPs", [f"{price.flops(run, run.budgets[-1]):.3g}" for run in runs]),
+        Column("nodes × GPUs", nodes, spare=4),
+        Column("GPU-hours", gpu_hours),
+        Column("hours", hours),
+        Column("disk, GiB", disk, spare=6),
+    )
     console = new_console()
-    console.print(table)
+    console.print(FittedTable(columns, f"study {study}"))
     for run_id, reason in grid.excluded:
         console.print(f"excluded {run_id}: {reason}")
     cells = sum(len(run.budgets) for run in grid.runs.values())
@@ -54,12 +59,18 @@ def show_summary(study: str, summary: "Summary") -> None:
     first, *_ = summary.fits.values()
     show_fit(first)
     console = new_console()
-    table = Table("X", "loss", "K_max", "N_0", "saturation", "pooled R²", "points", title=f"study {study}: every fit")
-    for fit in summary.fits.values():
-        verdict = fit.saturation["verdict"] if fit.saturation else "-"
-        table.add_row(fit.x, fit.loss, *parameters(fit), verdict, number(fit.r2_pooled), str(fit.points))
-    console.print(table)
+    fits = list(summary.fits.values())
+    columns = (
+        Column("X", [fit.x for fit in fits], "id"),
+        Column("loss", [fit.loss for fit in fits], "id"),
+        Column("K_max", [parameters(fit)[0] for fit in fits]),
+        Column("N_0, parameters", [parameters(fit)[1] for fit in fits]),
+        Column("saturation", [fit.saturation["verdict"] if fit.saturation else "-" for fit in fits], "word"),
+        Column("pooled R²", [number(fit.r2_pooled) for fit in fits], spare=2),
+        Column("points", [str(fit.points) for fit in fits], spare=1),
+    )
+    console.print(FittedTable(columns, f"study {study}: every fit"))
     for what, paths in (("tables", summary.tables), ("figures", summary.figures)):
         console.print(f"{what}:")
         for path in paths:
-            console.print(f"  {path}")
+            console.print(f"  {path}", soft_wrap=True)
