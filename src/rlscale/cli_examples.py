@@ -53,4 +53,4 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 def epilogue(command: str) -> str | None:
     """Return the end of the help of a command; None where it has no examples."""
     lines = EXAMPLES.get(command, ())
-    return "\n".join(["Examples:", *(f"  rlscale {line}" for line in lines)]) if lines else None
+    return "\n".join(["Examples:", *(f"rlscale {line}" for line in lines)]) if lines else None

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rlscale import cli_completion
 from rlscale.cli_output import Json, print_json
 from rlscale.errors import UserError
 from rlscale.slurm import SlurmJob, cancel, has_slurm, live_jobs
@@ -14,16 +15,26 @@ SECONDS_BETWEEN_LOOKS = 5.0
 
 
 def jobs(
+    study: Annotated[
+        str | None, typer.Option(help="Of this study only.", autocompletion=cli_completion.studies)
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all of them have ended.")] = False,
     cancel_all: Annotated[bool, typer.Option("--cancel", help="Cancel them, and wait until they are gone.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the Slurm jobs that Snakemake submitted from here and that are not over; wait for them or cancel them."""
+    """List the Slurm jobs that Snakemake submitted from here and that are not over; wait for them or cancel them.
+
+    With --study those of one study; a group job does not say of which study it is, and is left out.
+    """
     if not has_slurm():
         raise UserError("there is no Slurm here: squeue is not on the path")
     if wait and cancel_all:
         raise UserError("--wait and --cancel exclude each other; give one of them")
-    found = live_jobs()
+    found = _of(study)
+    if study is not None and (several := sum(job.is_several for job in live_jobs())):
+        typer.echo(
+            f"warning: left out: {several} job(s) that are several at once; of which study is not known", err=True
+        )
     if as_json:
         print_json({"jobs": [asdict(job) for job in found]})
     else:
@@ -32,10 +43,21 @@ def jobs(
         cancel(found)
     while (wait or cancel_all) and found:
         time.sleep(SECONDS_BETWEEN_LOOKS)
-        now = live_jobs()
+        now = _of(study)
         if len(now) != len(found):
             typer.echo(f"{len(now)} left", err=True)
         found = now
+
+
+def _of(study: str | None) -> list[SlurmJob]:
+    """Return the live jobs of this folder, or those of a study."""
+    found = live_jobs()
+    if study is None:
+        return found
+    from rlscale.config import find_study
+
+    name = find_study(study).stem
+    return [job for job in found if job.is_of(name)]
 
 
 def _show(found: list[SlurmJob]) -> None:

@@ -89,7 +89,7 @@ class FittedTable:
             shown.remove(column)
             left_out.append(column.name)
         for number, part in enumerate(self._parts(shown, console, options)):
-            yield _table(part, f"{self._title} (continued)" if number else self._title)
+            yield _table(part, self._title and f"{self._title}{', continued' * (number > 0)}")
         if left_out:
             yield Text(f"not shown for want of width: {', '.join(reversed(left_out))}", style="dim")
 

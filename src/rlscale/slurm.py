@@ -21,6 +21,9 @@ CHECKS_WITHIN_MEMORY = 3
 _FIELDS = {"job_id": "%i", "state": "%T", "comment": "%k", "nodes": "%N", "reason": "%r", "folder": "%Z"}
 
 
+_WILDCARDS = "_wildcards_"
+
+
 class SlurmSilentError(UserError):
     """Slurm is installed, but does not answer."""
 
@@ -49,14 +52,24 @@ class SlurmJob:
         return self.state in {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
 
     @property
+    def is_several(self) -> bool:
+        """Whether it is a group of the executor plugin, whose comment does not say which jobs it holds."""
+        return _WILDCARDS not in self.comment
+
+    def is_of(self, study: str) -> bool:
+        """Return whether its first wildcard is this study; of a group that is not known."""
+        wildcards = self.comment.partition(_WILDCARDS)[2]
+        return wildcards == study or wildcards.startswith(f"{study}_")
+
+    @property
     def name(self) -> str:
         """Its rule and wildcards, for people."""
-        return self.comment.removeprefix("rule_").replace("_wildcards_", " ")
+        return self.comment.removeprefix("rule_").replace(_WILDCARDS, " ")
 
 
 def comment_of(rule: str, *wildcards: str) -> str:
     """Return the comment that the executor plugin gives a job of this rule and these wildcards."""
-    return f"rule_{rule}_wildcards_{'_'.join(wildcards)}"
+    return f"rule_{rule}{_WILDCARDS}{'_'.join(wildcards)}"
 
 
 def has_slurm() -> bool:
@@ -111,7 +124,7 @@ def refuse_live_jobs(planned: Collection[str]) -> None:
         UserError: some do.
         SlurmSilentError: it does not answer.
     """
-    jobs = [job for job in live_jobs() if job.comment in planned or "_wildcards_" not in job.comment]
+    jobs = [job for job in live_jobs() if job.comment in planned or job.is_several]
     if not jobs:
         return
     shown = [f"  {job.job_id}  {job.state}  {job.name}" for job in jobs[:JOBS_SHOWN]]

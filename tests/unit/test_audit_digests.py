@@ -1,6 +1,7 @@
 """Digests of an audit: what is read again, and what is believed."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -64,6 +65,19 @@ def test_a_time_that_was_set_back_deceives_nobody(files: tuple[str, str], tmp_pa
 def test_a_damaged_memory_is_none(memory: str, files: tuple[str, str], tmp_path: Path):
     (tmp_path / "memory.json").write_text(memory)
     assert audited(tmp_path / "memory.json", *files, quick=True).hashed_bytes == 6
+
+
+@pytest.mark.parametrize("forged", ["not hexadecimal", "", None, 3, "A" * 64, "0" * 63])
+def test_a_forged_digest_is_not_believed(forged: object, files: tuple[str, str], tmp_path: Path):
+    memory = tmp_path / "memory.json"
+    audited(memory, *files, quick=False)
+    known = json.loads(memory.read_text())
+    known[files[0]][-1] = forged
+    memory.write_text(json.dumps(known))
+    again = audited(memory, *files, quick=True)
+    found = again[files[0]]
+    assert found is not None
+    assert (again.hashed_bytes, found.sha256) == (3, sha256("one"))
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev", "/dev/null/nothing", "no such file"])

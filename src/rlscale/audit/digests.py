@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from rlscale.errors import UserError
 from rlscale.files import read_object, write_text
 from rlscale.provenance import file_digest
@@ -78,9 +80,9 @@ class Digests:
             return None
         try:
             is_same = known[:-1] == self._stamp(path)
-        except OSError:
+            return FileDigest(bytes=known[0], sha256=known[-1]) if is_same else None
+        except (OSError, ValidationError):  # no such file; no digest, but what was damaged or forged
             return None
-        return FileDigest(bytes=known[0], sha256=known[-1]) if is_same else None
 
     def _digest(self, path: str) -> FileDigest | None:
         try:
