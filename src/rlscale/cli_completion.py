@@ -38,8 +38,9 @@ def runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs of the study that the command line names."""
     from rlscale.config import find_study, load_grid
 
+    study = ctx.params.get("study") or next(iter(ctx.args), "")  # an option without its value ends the parsing
     try:
-        grid = load_grid(find_study(str(ctx.params.get("study"))))[2]
+        grid = load_grid(find_study(study))[2]
     except UserError:
         return []  # no study, no runs; the command will say what is wrong with it
     return [name for name in grid.runs if name.startswith(incomplete)]
@@ -53,10 +54,10 @@ def states(incomplete: str) -> list[str]:
 
 
 def gpus(incomplete: str) -> list[str]:
-    """Return the GPUs whose peak is known, in whatever case they are begun."""
+    """Return the GPUs whose peak is known."""
     from rlscale.plan.hardware import GPUS
 
-    return [name for name in GPUS if name.lower().startswith(incomplete.lower())]
+    return [name for name in GPUS if name.startswith(incomplete)]
 
 
 def laws(incomplete: str) -> list[str]:
@@ -74,6 +75,6 @@ def _files(incomplete: str, suffixes: tuple[str, ...]) -> list[str]:
     shown = incomplete.removesuffix(begun) if begun else incomplete
     if not folder.is_dir():
         return []
-    return sorted(
-        shown + path.name for path in folder.iterdir() if path.suffix in suffixes and path.name.startswith(begun)
-    )
+    names = [path.name for path in folder.iterdir() if path.suffix in suffixes]
+    skips_hidden = not begun.startswith(".")
+    return sorted(shown + name for name in names if name.startswith(begun) and not (skips_hidden and name[0] == "."))

@@ -11,14 +11,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "fit results/mini/law/points.csv --x compute --intervals profile",
     ),
     "forecast": (
-        f"forecast {_POINTS} --x compute --protocol early-size",
-        f"forecast {_POINTS} --x samples --protocol early-time --fraction 0.3",
+        "forecast results/mini/law/points.csv --x compute --protocol early-size",
+        "forecast points.csv --x samples --protocol early-time --fraction 0.3",
     ),
     "compare": ("compare results/mini/law/points.csv", f"compare {_POINTS} --x compute --json"),
     "findings": ("findings mini", "findings mini --json"),
     "plan": (
         f"plan {_POINTS} --target-loss 0.45 --gpu H100",
-        "plan published --budget 500gpuh --gpu A100 --unique-problems 54000",
+        "plan published --budget 500gpuh --gpu A100",
+        "plan mini --budget 1e12 --unique-problems 16000",
         "plan published --from-size 7e9 --at-compute 1e19 --budget 2e19",
         "plan results/mini/law/fit.json --target-loss 0.1 --json",
     ),
@@ -30,7 +31,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "status": (
         "status mini",
         "status mini --state failed,stopped",
-        "status mini --run 'q33k_*' --json",
+        "status mini --run 'q12k_*' --json",
     ),
     "jobs": ("jobs", "jobs --study mini --cancel", "jobs --wait"),
     "audit": (

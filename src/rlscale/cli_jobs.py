@@ -32,9 +32,7 @@ def jobs(
         raise UserError("--wait and --cancel exclude each other; give one of them")
     found = _of(study)
     if study is not None and (several := sum(job.is_several for job in live_jobs())):
-        typer.echo(
-            f"warning: left out: {several} job(s) that are several at once; of which study is not known", err=True
-        )
+        typer.echo(f"warning: {several} group job(s) are left out: of which study is not known", err=True)
     if as_json:
         print_json({"jobs": [asdict(job) for job in found]})
     else:

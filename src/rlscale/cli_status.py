@@ -31,7 +31,7 @@ def status(
     ] = None,
     run: Annotated[
         list[str] | None,
-        typer.Option(help="Show this run only, or those of a pattern: 'q33k_*'.", autocompletion=cli_completion.runs),
+        typer.Option(help="Show this run only, or those of a pattern: 'q12k_*'.", autocompletion=cli_completion.runs),
     ] = None,
     show_all: Annotated[bool, typer.Option("--all", help=f"Show every run of more than {MOST_ROWS}.")] = False,
     as_json: Json = False,
