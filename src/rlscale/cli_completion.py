@@ -73,7 +73,7 @@ def _files(incomplete: str, suffixes: tuple[str, ...]) -> list[str]:
     if incomplete.endswith("/"):
         folder, begun = Path(incomplete), ""
     shown = incomplete.removesuffix(begun) if begun else incomplete
-    if not folder.is_dir():
+    if not incomplete or not folder.is_dir():  # of all files there a person has seen too many
         return []
     names = [path.name for path in folder.iterdir() if path.suffix in suffixes]
     skips_hidden = not begun.startswith(".")

@@ -121,7 +121,7 @@ def test_an_example_runs_and_its_json_parses(line: str, run: Any):
     assert code in {0, int(argv[0] == "audit")}, err  # the fits were put there afterwards, and an audit says so
     assert ESCAPE not in out + err
     if "--markdown" in argv:
-        assert out.startswith("# ")
+        assert out.startswith("## Study `mini`")
         return
     if "--json" not in argv:
         assert out
