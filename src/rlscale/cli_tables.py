@@ -15,7 +15,7 @@ def show_cells(study: str, price: "Price") -> None:
     grid, placed = price.grid, bool(price.placed)
     runs = list(grid.runs.values())
     gpus = zip(*(_placed(price.gpus(run)) for run in runs), strict=True) if placed else [[""] * len(runs)] * 4
-    nodes, gpu_hours, hours, disk = gpus
+    nodes, gpu_hours, wall_hours, run_disk = gpus
     columns = (
         Column("run", [run.run_id for run in runs], "id"),
         Column("fingerprint", [run.fingerprint for run in runs], "id", spare=1),
@@ -26,8 +26,8 @@ def show_cells(study: str, price: "Price") -> None:
         Column("expected FLOPs", [f"{price.flops(run, run.budgets[-1]):.3g}" for run in runs]),
         Column("nodes × GPUs", nodes, spare=4),
         Column("GPU-hours", gpu_hours),
-        Column("hours", hours),
-        Column("disk, GiB", disk, spare=6),
+        Column("hours", wall_hours),
+        Column("disk, GiB", run_disk, spare=6),
     )
     console = new_console()
     console.print(FittedTable(columns, f"study {study}"))
