@@ -297,11 +297,11 @@ def test_of_a_large_study_only_what_moves_is_shown(run: Any) -> None:
     some, *_ = runs.values()
     OpenAttempt(StudyPaths("mini-full").resume(some.run_id, some.fingerprint))
     brief = run("status", "mini-full")[1]
-    assert [one for one in runs if f" {one} " in brief] == [some.run_id]
+    assert [one for one in runs if f"\n{one} " in brief] == [some.run_id]
     assert brief.endswith(f"1 of {len(runs)} runs are shown; --all shows every one\n")
     assert f"{len(runs)} runs: 1 stopped, {len(runs) - 1} planned" in brief
     everything = run("status", "mini-full", "--all")[1]
-    assert all(f" {one} " in everything for one in runs)
+    assert all(f"\n{one} " in everything for one in runs)
 
 
 def test_where_slurm_does_not_answer_it_says_what_files_say(run: Any, smoke: Run, queue: Queue) -> None:
