@@ -14,15 +14,6 @@ from rlscale.cli_plan import read_fit, read_hardware
 from rlscale.errors import UserError
 from rlscale.paths import StudyPaths
 
-_EXAMPLES = """Examples:
-
-  rlscale next mini --goal-size 330000 --goal-compute 1e13 --budget 1e13 --loss log --output more/mini.yaml
-
-  rlscale next published --goal n_0 --budget 2000gpuh --gpu H100 --size 7.2e10
-
-  rlscale next points.csv --goal k_max --budget 5000usd --gpu A100 --price 2 --json
-"""
-
 
 def next_runs(  # noqa: PLR0917 (on the command line the options are named)
     source: options.Source,
@@ -77,9 +68,6 @@ def next_runs(  # noqa: PLR0917 (on the command line the options are named)
         print_json(made)
         return
     show_next(made, trains=models is not None, study=None if study is None else study.stem)
-
-
-next_runs.__doc__ = f"{next_runs.__doc__}\n\n{_EXAMPLES}"
 
 
 def _study(source: str) -> tuple[Path | None, dict[float, str] | None]:

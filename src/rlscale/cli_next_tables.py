@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rlscale.cli_law_tables import new_console
 from rlscale.cli_plan_tables import hardware_line, interval, plain_table, short
+from rlscale.cli_terminal import new_console, noted
 
 
 def show_next(found: Mapping[str, Any], *, trains: bool, study: str | None) -> None:
@@ -31,7 +31,7 @@ def show_next(found: Mapping[str, Any], *, trains: bool, study: str | None) -> N
     console.print(_ranking(found["ranking"], by_hours=by_hours))
     console.print(_batch(found["batch"], found["budget"], goal["width_decades"]))
     for flag in found["flags"]:
-        console.print(f"caution: {flag['text']}")
+        console.print(noted("caution", flag["text"]))
     console.print(_what_now(found["overlay"], trains=trains, study=study), soft_wrap=True)
 
 

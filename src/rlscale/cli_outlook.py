@@ -31,7 +31,7 @@ def outlook(
     """Forecast the end of every run that trains, and the probability that finishing it is worth it.
 
     Worth it: its test loss at the end lies below that of every other size at the same compute. Forecasts rest on the
-    rewards so far and on comparable runs that have ended. Example: rlscale outlook mini
+    rewards so far and on comparable runs that have ended.
     """
     from rlscale.config import find_study, load_grid
     from rlscale.running import ended, kind_of, running
@@ -139,8 +139,8 @@ def _best_elsewhere(lines: "Lines", params: float, log10_compute: float) -> "Arr
 
 
 def _show(name: str, found: "list[Outlook]", truths: Mapping[str, float], ended: int) -> None:
-    from rlscale.cli_law_tables import new_console
     from rlscale.cli_plan_tables import interval, plain_table, short
+    from rlscale.cli_terminal import new_console
 
     console = new_console()
     if not found:
