@@ -52,10 +52,14 @@ def _of(study: str | None) -> list[SlurmJob]:
     found = live_jobs()
     if study is None:
         return found
-    from rlscale.config import find_study
+    from rlscale.config import find_study, shipped_studies
+    from rlscale.paths import RESULTS
 
     name = find_study(study).stem
-    return [job for job in found if job.is_of(name)]
+    # Slurm's comment joins study and run by "_", which a study's name may hold too.
+    known = {*shipped_studies(), *(path.name for path in RESULTS.glob("*"))}
+    longer = [other for other in known if other.startswith(f"{name}_")]
+    return [job for job in found if job.is_of(name) and not any(job.is_of(other) for other in longer)]
 
 
 def _show(found: list[SlurmJob]) -> None:

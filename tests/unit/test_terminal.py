@@ -274,7 +274,9 @@ def test_jobs_of_one_study(there: Path, run: Any, monkeypatch: pytest.MonkeyPatc
         "rule_train_wildcards_mini-full_q3k",
         "rule_curves_wildcards_mini",
         "rule_g",
+        "rule_train_wildcards_mini_wide_q3k",
     )
+    (there / "results/mini_wide").mkdir(parents=True)  # another study, whose name begins with that of the first
     lines = [f"{number}\tRUNNING\t{comment}\tn1\tNone\t{there}" for number, comment in enumerate(comments, 1)]
     (tmp_path / "said").write_text("\n".join(lines) + "\n")
     (tmp_path / "squeue").write_text(f"#!/bin/sh\ncat {tmp_path}/said\n")
@@ -283,4 +285,4 @@ def test_jobs_of_one_study(there: Path, run: Any, monkeypatch: pytest.MonkeyPatc
     code, out, err = run("jobs", "--study", "mini", "--json")
     assert (code, [job["job_id"] for job in json.loads(out)["jobs"]]) == (0, ["1", "3"])
     assert err == "warning: 1 group job(s) are left out: of which study is not known\n"
-    assert len(json.loads(run("jobs", "--json")[1])["jobs"]) == 4
+    assert len(json.loads(run("jobs", "--json")[1])["jobs"]) == 5
