@@ -12,7 +12,7 @@ import numpy as np
 
 from rlscale.laws import Array
 from rlscale.plan.lines import Lines
-from rlscale.plan.numbers import Number, from_log10, least, number, share
+from rlscale.plan.numbers import Number, from_log10, least, least_number, number, share
 from rlscale.plan.supply import Supply
 
 
@@ -104,7 +104,7 @@ def plan_budget(
     """Plan for a budget in the law's FLOPs; the arguments are those of `rlscale.plan.target.plan_target`."""
     left = np.maximum(budget - 2.0 * lines.params * inference_tokens / overhead, 0.0)
     loss = losses(lines, left, supply)
-    best, lowest, which = least(loss)
+    best, which = least(loss)
     samples = left / lines.flops_per_sample
     steps = samples / lines.samples_per_step
     sizes = []
@@ -125,7 +125,7 @@ def plan_budget(
                 decades_beyond=max(0.0, float(beyond)),
             )
         )
-    return BudgetPlan(budget, None if best < 0 else best, number(lowest, "test loss"), tuple(sizes))
+    return BudgetPlan(budget, None if best < 0 else best, least_number(loss, "test loss"), tuple(sizes))
 
 
 def frontier(

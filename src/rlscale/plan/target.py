@@ -12,7 +12,7 @@ import numpy as np
 
 from rlscale.laws import Array
 from rlscale.plan.lines import Lines
-from rlscale.plan.numbers import Number, from_log10, least, number, share
+from rlscale.plan.numbers import Number, from_log10, least, least_number, number, share
 from rlscale.plan.supply import Supply
 
 
@@ -86,7 +86,7 @@ def plan_target(
         samples = supply.needed(compute / per_sample)
         compute, tau = samples * per_sample, np.maximum(samples / supply.unique, 1.0)
     total = compute + 2.0 * lines.params * inference_tokens / overhead
-    best, lowest, which = least(total)
+    best, which = least(total)
     sizes = []
     for column, size in enumerate(lines.params.tolist()):
         own = compute[:, column]
@@ -103,7 +103,7 @@ def plan_target(
                 decades_beyond=_beyond(own[0], lines.last[column]),
             )
         )
-    return TargetPlan(target, None if best < 0 else best, number(lowest, "FLOPs"), tuple(sizes))
+    return TargetPlan(target, None if best < 0 else best, least_number(total, "FLOPs"), tuple(sizes))
 
 
 def _over(compute: Array, rate: float, unit: str) -> Number | None:
