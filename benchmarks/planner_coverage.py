@@ -4,17 +4,18 @@ Designs, targets, budgets and seeds stand in the script, fixed before any result
 truth is the law that the points are simulated from: the least compute over sizes at which the mean run of a size
 reaches the target. A choice is good where its true loss is within 5 % of the least true loss that the budget buys.
 
-Run: python benchmarks/planner_coverage.py      (400 simulations a design; writes planner_coverage.md beside this file)
-     python benchmarks/planner_coverage.py N    (N simulations a design; prints the tables only)
+Run: python -m benchmarks.planner_coverage      (400 simulations a design; writes planner_coverage.md beside this file)
+     python -m benchmarks.planner_coverage N    (N simulations a design; prints the tables only)
 """
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.designs import MINI, PUBLISHED, first_sizes, saturating
 from rlscale.fit import fit_points
 from rlscale.laws import Array
 from rlscale.plan.budget import plan_budget
@@ -24,11 +25,6 @@ from rlscale.simulation import Design, simulate_points
 
 TABLE = Path(__file__).with_name("planner_coverage.md")
 SEED, SIMULATIONS, DRAWS = 20261122, 400, 400
-
-
-def saturating(sizes: list[int], k_max: float, n_0: float) -> list[float]:
-    """Return k(N) = k_max / (1 + n_0 / N)."""
-    return [k_max / (1 + n_0 / size) for size in sizes]
 
 
 @dataclass(frozen=True)
@@ -41,37 +37,30 @@ class Case:
     loss: str
 
 
-_BIG = [int(size * 1e9) for size in (0.5, 1.5, 3, 7, 14, 32)]
-_SMALL = [3012, 5296, 11784, 32440, 82624, 185376]
+_BETWEEN_SIZES = [int(size * 1e6) for size in (100, 300, 1000, 3000, 10000)]
 CASES = {
     "published sizes, three runs each": Case(
-        Design(
-            sizes=_BIG,
-            slopes=saturating(_BIG, 0.15, 17e9),
-            first_loss=[0.978, 0.975, 0.908, 0.871, 0.824, 0.765],
-            steps=range(1, 106, 4),
-            seeds=3,
-            problems=500,
-            run_slope_sd=0.004,
-            wander_sd=0.003,
-        ),
-        targets=(0.75, 0.6, 0.5, 0.42),
-        budgets=(3e14, 3e15, 3e16),
-        loss="linear",
+        first_sizes(PUBLISHED, 6), targets=(0.75, 0.6, 0.5, 0.42), budgets=(3e14, 3e15, 3e16), loss="linear"
     ),
     "mini sizes, five runs each": Case(
-        Design(
-            sizes=_SMALL,
-            slopes=saturating(_SMALL, 0.45, 1e4),
-            first_loss=[0.86, 0.81, 0.78, 0.74, 0.74, 0.69],
-            steps=[8, 11, 16, 23, 32, 45, 63, 89, 126, 178, 251, 354, 500],
-            seeds=5,
-            problems=2000,
-            run_slope_sd=0.03,
-            wander_sd=0.003,
-        ),
+        replace(MINI, seeds=5, problems=2000, run_slope_sd=0.03),
         targets=(0.6, 0.3, 0.15, 0.08),
         budgets=(1e9, 1e10, 1e11),
+        loss="log",
+    ),
+    "five sizes in between, four runs each": Case(
+        Design(
+            sizes=_BETWEEN_SIZES,
+            slopes=saturating(_BETWEEN_SIZES, 0.25, 8e8),
+            first_loss=[0.93, 0.9, 0.86, 0.81, 0.77],
+            steps=[10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320],
+            seeds=4,
+            problems=1000,
+            run_slope_sd=0.012,
+            wander_sd=0.004,
+        ),
+        targets=(0.7, 0.6, 0.4, 0.25),
+        budgets=(3e13, 3e14, 3e15),
         loss="log",
     ),
 }
@@ -138,7 +127,7 @@ def main() -> None:
     print(f"{time.perf_counter() - started:.0f} s")
     if len(sys.argv) == 1:
         head = (
-            f"# Does the planner's interval hold the truth?\n\n`python benchmarks/planner_coverage.py`, seed {SEED}, "
+            f"# Does the planner's interval hold the truth?\n\n`python -m benchmarks.planner_coverage`, seed {SEED}, "
             f"{DRAWS} replicates, all simulations counted. {(__doc__ or '').split(chr(10) * 2)[1]}\n"
         )
         TABLE.write_text(head + text, encoding="utf-8")

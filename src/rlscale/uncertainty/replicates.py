@@ -2,7 +2,7 @@
 
 A replicate is k_max, n_0 and one level for each size: log10 of the loss at the size's ``pivot``, the mean log10 X of
 its curves. There a level is hardly correlated with the slope, so few digits do. Where sizes have several runs, the
-levels also get the scatter between runs of a size that the replicates do not have by themselves.
+levels of a replicate scatter between them as those of the points do.
 """
 
 from collections.abc import Iterable
@@ -26,9 +26,9 @@ def keep_replicates(fit: SlopeFit, found: Draws, *, seed: int) -> dict[str, Any]
     """
     curves = fit.space.curves
     own = fit.space.levels(fit.best.slopes)[0]
-    scatter, freedom = _scatter(fit, own, found, np.random.default_rng([seed, 1]))
+    by_run, freedom = _scatter_as_seen(fit, own, found, np.random.default_rng([seed, 1]))
     runs = curves.by_size(np.ones(curves.size.size))
-    levels = curves.by_size(found.levels + scatter) / runs
+    levels = curves.by_size(by_run) / runs
     sizes = [str(size) for size in curves.sizes.tolist()]
     fitted = curves.by_size(own) / runs
     pivots = curves.by_size(curves.mean_log10_x) / runs
@@ -55,23 +55,31 @@ def _text(values: Iterable[float], form: str) -> str:
     return " ".join(format(float(value), form) for value in values)
 
 
-def _scatter(fit: SlopeFit, own: Array, found: Draws, generator: np.random.Generator) -> tuple[Array, int]:
-    """Return the scatter to add to levels, (draws, curves), and the degrees of freedom behind it.
+def _scatter_as_seen(fit: SlopeFit, own: Array, found: Draws, generator: np.random.Generator) -> tuple[Array, int]:
+    """Return the replicates' levels by run, (draws, curves), scattering as the fitted ones do, and the freedom of that.
 
-    The variance of levels around their size's mean, less what the replicates' own levels vary by, is excess; how large
-    it is, is drawn from what the degrees of freedom allow.
+    How levels scatter between runs of a size is seen in the points. Where replicates scatter less, normal numbers make
+    up for it; then each replicate's deviations from the fit are scaled until its runs scatter as the points' runs do:
+    the studentised bootstrap (Hall, The Bootstrap and Edgeworth Expansion, 1992, chapter 3). It takes in, once, how
+    little a few runs say about their scatter. What all runs share, such as the problems, is not scaled.
     """
     curves = fit.space.curves
     runs = curves.by_size(np.ones(curves.size.size))
     freedom = int(curves.size.size - curves.sizes.size)
     if freedom == 0:
-        return np.zeros_like(found.levels), 0
+        return found.levels, 0
     # On a common X, so that runs which reach different X are not taken for different levels.
     shift = (curves.by_size(curves.mean_log10_x) / runs)[curves.size] - curves.mean_log10_x
-    common = own - fit.best.slopes[0][curves.size] * shift
-    off = common - (curves.by_size(common) / runs)[curves.size]
-    several = runs[curves.size] > 1
-    explained = float(np.nanmean(np.nanvar(found.levels, axis=0)[several]))
-    total = float(off @ off) / generator.chisquare(freedom, len(found.levels))
-    excess = np.sqrt(np.maximum(total - explained, 0.0))
-    return np.asarray(excess[:, None] * generator.standard_normal(found.levels.shape) * several), freedom
+
+    def scatter(levels: Array) -> Array:
+        off = levels - (curves.by_size(levels) / runs)[..., curves.size]
+        return np.asarray(np.nansum(off * off, axis=-1) / freedom)
+
+    seen = float(scatter(own - fit.best.slopes[0][curves.size] * shift))
+    off = found.levels - own
+    beyond = max(seen - float(scatter(off).mean()), 0.0)
+    off = off + np.sqrt(beyond) * generator.standard_normal(off.shape) * (runs[curves.size] > 1)
+    shared = np.nanmean(off, axis=-1, keepdims=True)
+    there = scatter(off)[:, None]
+    scale = np.sqrt(np.divide(seen, there, out=np.ones_like(there), where=there > 0))
+    return own + shared + scale * (off - shared), freedom
