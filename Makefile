@@ -103,7 +103,7 @@ bench-planning: setup-dev   # up to an hour: grids of up to 3,000 runs, beside a
 	$(BIN)/python benchmarks/planning.py
 
 coverage: setup-dev   # an hour; rewrites benchmarks/coverage.md
-	$(BIN)/python benchmarks/interval_coverage.py
+	$(BIN)/python -m benchmarks.interval_coverage
 
 clean:
 	rm -rf .venv .venv-crate .venv-docs .venv-openrlhf site .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""Simulated studies that benchmarks share: sizes, first losses and steps as in the published study and the miniature."""
+"""Simulated studies that benchmarks share: sizes, losses and steps as in the published study and the miniature."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -4,8 +4,8 @@ Designs and seeds stand below, fixed before any result was seen; every simulatio
 covers where the truth is not worse than its threshold, which needs no search for ends. The forecast: the largest size
 is sealed but for the first points of one run, and the band at that run's last step is to hold the observed loss.
 
-Run: python benchmarks/interval_coverage.py     (an hour; writes coverage.md beside this file)
-     python benchmarks/interval_coverage.py N   (at most N simulations each; prints the tables only)
+Run: python -m benchmarks.interval_coverage     (an hour; writes coverage.md beside this file)
+     python -m benchmarks.interval_coverage N   (at most N simulations each; prints the tables only)
 """
 
 import itertools
@@ -22,6 +22,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from benchmarks import designs
+from benchmarks.designs import PUBLISHED_SIZES, first_sizes, saturating
 
 from rlscale.curve_points import arrange, select_points
 from rlscale.fitting.loss_spaces import loss_space
@@ -64,11 +66,6 @@ class Truth:
     proportional_sd: float = 0.0
 
 
-def saturating(sizes: Sequence[float], k_max: float, n_0: float) -> list[float]:
-    """Return k(N) = k_max / (1 + n_0 / N)."""
-    return [k_max / (1 + n_0 / size) for size in sizes]
-
-
 def linear_in_log(sizes: Sequence[float], smallest: float, largest: float) -> list[float]:
     """Return slopes linear in log N between those of the first and the last size."""
     return [float(k) for k in np.interp(np.log(sizes), np.log([sizes[0], sizes[-1]]), [smallest, largest])]
@@ -79,40 +76,10 @@ def power_of_size(sizes: Sequence[float], smallest: float, largest: float) -> li
     return [float(k) for k in np.exp(linear_in_log(sizes, np.log(smallest), np.log(largest)))]
 
 
-PUBLISHED_SIZES = [int(size * 1e9) for size in (0.5, 1.5, 3, 7, 14, 32, 72)]
-MINI_SIZES = [3012, 5296, 11784, 32440, 82624, 185376]
 TENFOLD_SIZES = [int(size) for size in np.geomspace(1.7e9, 1.7e11, 7).round()]
 
-PUBLISHED = Truth(
-    Design(
-        sizes=PUBLISHED_SIZES,
-        slopes=saturating(PUBLISHED_SIZES, 0.15, 17e9),
-        first_loss=[0.978, 0.975, 0.908, 0.871, 0.824, 0.765, 0.693],
-        steps=range(1, 106, 4),
-        seeds=3,
-        problems=500,
-        run_slope_sd=0.004,
-        wander_sd=0.003,
-        wander_correlation=0.9,
-    ),
-    k_max=0.15,
-    n_0=17e9,
-)
-MINI = Truth(
-    Design(
-        sizes=MINI_SIZES,
-        slopes=saturating(MINI_SIZES, 0.45, 1e4),
-        first_loss=[0.86, 0.81, 0.78, 0.74, 0.74, 0.69],
-        steps=[8, 11, 16, 23, 32, 45, 63, 89, 126, 178, 251, 354, 500],
-        seeds=3,
-        problems=500,
-        run_slope_sd=0.04,
-        wander_sd=0.003,
-        wander_correlation=0.9,
-    ),
-    k_max=0.45,
-    n_0=1e4,
-)
+PUBLISHED = Truth(designs.PUBLISHED, k_max=0.15, n_0=17e9)
+MINI = Truth(designs.MINI, k_max=0.45, n_0=1e4)
 MAIN = {"published-like": PUBLISHED, "mini-like": MINI}
 STRESS = {
     "one run a size": replace(PUBLISHED, design=replace(PUBLISHED.design, seeds=1)),
@@ -120,15 +87,7 @@ STRESS = {
     "scatter in proportion to k": replace(
         PUBLISHED, design=replace(PUBLISHED.design, run_slope_sd=0.0), proportional_sd=0.1
     ),
-    "0.5 B to 7 B only": replace(
-        PUBLISHED,
-        design=replace(
-            PUBLISHED.design,
-            sizes=PUBLISHED_SIZES[:4],
-            slopes=PUBLISHED.design.slopes[:4],
-            first_loss=PUBLISHED.design.first_loss[:4],
-        ),
-    ),
+    "0.5 B to 7 B only": replace(PUBLISHED, design=first_sizes(PUBLISHED.design, 4)),
 }
 TENFOLD = Design(
     sizes=TENFOLD_SIZES,
@@ -159,7 +118,7 @@ VERDICTS = ((TO_JUDGE, {"linear": 20, "log": 1000}), (TO_JUDGE_BESIDE, {"linear"
 
 REPORT = """# Coverage of the intervals and shares of the verdicts
 
-Made by `python benchmarks/interval_coverage.py` on {made}. Numbers are percent of all simulations of a row,
+Made by `python -m benchmarks.interval_coverage` on {made}. Numbers are percent of all simulations of a row,
 ± their Monte-Carlo standard error; simulation i draws from `numpy.random.default_rng([{seed}, i])`.
 Designs and seeds were fixed before any result was seen; the forecast's band was mended once after that (`LOG.md`).
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-
 from benchmarks.designs import MINI, PUBLISHED, first_sizes, saturating
+
 from rlscale.fit import fit_points
 from rlscale.laws import Array
 from rlscale.plan.budget import plan_budget

@@ -1,6 +1,9 @@
 """Plans against numbers by hand, what they refuse, and the command."""
 
+import contextlib
+import io
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks.planner_coverage import CASES, simulate
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.known_fit import known_fit
 
+from rlscale import cli
 from rlscale.errors import UserError
 from rlscale.plan import Evidence, Hardware, Request, find_gpu, make_plan, read_lines, read_supply
 from rlscale.plan.budget import crossovers, frontier, plan_budget
 from rlscale.plan.flags import of_asymptotes
 from rlscale.plan.further import more_or_bigger
+from rlscale.plan.numbers import least_ends
 from rlscale.plan.request import read_budget
 from rlscale.plan.target import plan_target
 
@@ -195,6 +202,24 @@ def test_a_budget_that_is_none_is_refused(text: str):
         read_budget(text)
 
 
+def test_the_interval_of_a_least_is_that_of_the_sizes_not_of_the_least():
+    """Two sizes that are tied: with the same errors in both, with errors of their own, and one that is far off."""
+    normal = np.random.default_rng(3).standard_normal((1000, 3))
+    one = np.sort(normal[:, 0])[[49, 950]]
+    same = least_ends(normal[:, [0, 0]], 0.9)
+    assert same == pytest.approx(one)
+    assert least_ends(normal[:, :2] + [0.0, 50.0], 0.9) == pytest.approx(one)
+    low, high = least_ends(normal[:, :2], 0.9)
+    ends = np.sort(normal[:, :2], axis=0)[[49, 950]]
+    assert low == ends[0].min()
+    assert high >= ends[1].min()
+    assert high > np.quantile(normal[:, :2].min(axis=1), 0.99)  # the least of draws is far too low
+    assert least_ends(normal, 0.9)[1] > 1.7  # three must hold at once
+    never = np.where(normal > 1.0, np.inf, normal)
+    assert least_ends(never[:, :1], 0.9)[1] == np.inf
+    assert least_ends(np.full((10, 2), np.inf), 0.9) == (np.inf, np.inf)
+
+
 def test_budgets_have_units():
     assert [read_budget(text) for text in ("1e21", "1E21 FLOPs", "500gpuh", "2e3usd")] == [
         (1e21, "flops"),
@@ -221,6 +246,83 @@ def test_another_schema_is_refused(change: dict[str, Any], said: str):
 def test_a_fit_that_lacks_a_field_is_refused():
     with pytest.raises(UserError, match="it has no weights, points"):
         read_lines({name: value for name, value in known_fit().items() if name not in ("weights", "points")})
+
+
+_NUMERIC = ("--target-loss", "--budget", "--unique-problems", "--from-size", "--at-compute", "--inference-tokens")
+_NUMERIC += ("--size", "--peak-flops", "--mfu", "--overhead", "--price")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        *(((name, value), name) for name in _NUMERIC for value in ("nan", "inf", "-1")),
+        *((("--target-loss", value), "--target-loss") for value in ("0", "1", "0.0001", "1e-300")),
+        *((("--budget", value), "--budget") for value in ("0", "0gpuh", "1", "1e999")),
+        (("--gpu", "H10"), "not in the table"),
+        (("--gpu", ""), "not in the table"),
+        (("--gpu", "H100", "--gpus", "0"), "--gpus"),
+        (("--from-size", "0"), "--from-size"),
+        (("--size", "0"), "--size"),
+        (("--size", "1e300"), "--size"),
+        (("--findings", "no-such.json"), "no-such.json"),
+    ],
+)
+def test_every_bad_option_gets_one_sentence_and_code_2(run: Any, tmp_path: Path, options: tuple[str, ...], said: str):
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps(known_fit()))
+    given = options if options[0] == "--target-loss" else ("--target-loss", "0.6", *options)
+    code, out, err = run("plan", str(path), "--loss", "log", *given)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: ")
+    assert said in err
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the path of everything in a JSON value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, below in inside for place in _places(below, (*path, key)))]
+
+
+_PLACES = _places(known_fit())[1:]
+_JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.floats(),
+    st.integers(-3, 10**30),
+    st.sampled_from(
+        ["", "nan", "inf nan 0 0 0", "0 0 0 0 0", "1e308 1e308 1 1 1", "-1 -1 -1 -1 -1", "saturating_slope"]
+    ),
+    st.lists(st.none(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.floats(), max_size=2),
+)
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_a_fit_with_anything_wrong_in_it_is_planned_from_or_refused(data: st.DataObject):
+    fit = known_fit()
+    for _ in range(data.draw(st.integers(1, 2))):
+        *above, key = data.draw(st.sampled_from(_PLACES))
+        inside: Any = fit
+        for step in above:
+            inside = inside.get(step) if isinstance(inside, dict) else None
+        if not isinstance(inside, dict):
+            continue
+        if data.draw(st.booleans()):
+            inside.pop(key, None)
+        else:
+            inside[key] = data.draw(_JUNK)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fit.json"
+        path.write_text(json.dumps(fit))
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()) as err,
+            pytest.raises(SystemExit) as end,
+        ):
+            cli.main(["plan", str(path), "--target-loss", "0.6", "--budget", "1e19", "--from-size", "1e9"])
+        assert int(end.value.code or 0) in (0, 2)
+        assert err.getvalue().count("\n") == (1 if end.value.code else 0)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from rlscale.errors import UserError
 from rlscale.laws import Array
 from rlscale.plan.numbers import REACH
+from rlscale.plan.schema import check_fit
 from rlscale.uncertainty.replicates import read_replicates
 
 LAW = "saturating_slope"
@@ -91,18 +92,17 @@ def read_lines(fit: Mapping[str, Any], *, sizes: Sequence[float] = (), seed: int
     missing = [name for name in _NEEDED if name not in fit]
     if missing:
         raise UserError(f"the fit is damaged or of another schema: it has no {', '.join(missing)}")
-    made = (fit.get("intervals") or {}).get("replicates")
+    intervals = fit["intervals"] if isinstance(fit.get("intervals"), Mapping) else {}
+    made = intervals.get("replicates")
     if not made or not fit.get("ranges"):
         raise UserError(
             "the fit holds no replicates, so nothing it says would have an interval: fit again with this version and "
             "--intervals bootstrap or profile"
         )
-    try:
-        native = _fitted_lines(fit, made)
-        pivots = np.array([made["pivot"][str(int(size))] for size in native.params])
-        scale, n_0 = _with_estimate(fit, made)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"the fit is damaged or of another schema: {error!r}") from error
+    check_fit(fit)
+    native = _fitted_lines(fit, made)
+    pivots = np.array([made["pivot"][f"{size:.0f}"] for size in native.params])
+    scale, n_0 = _with_estimate(fit, made)
     if fit["x"] == "samples" and np.isnan(native.flops_per_sample).any():
         raise UserError("the fit is of samples and its points had no compute_flops, so nothing has a cost in FLOPs")
     added = sorted({float(size) for size in sizes} - set(native.params.tolist()))
