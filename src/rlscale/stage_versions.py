@@ -11,7 +11,7 @@ STAGE_VERSION = {
     "evaluate": 2,
     "grade": 2,
     "curves": 1,
-    "law": 4,
+    "law": 5,
     "compare": 1,
     "sensitivity": 1,
     "findings": 3,
