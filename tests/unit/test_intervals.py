@@ -20,6 +20,7 @@ from rlscale.points import read_points
 from rlscale.simulation import Design, simulate_points
 from rlscale.uncertainty.intervals import make_intervals
 from rlscale.uncertainty.profile import excess_at
+from rlscale.uncertainty.replicates import read_replicates
 
 DATA = Path(__file__).parents[2] / "config" / "data"
 SIZES = [1_000, 4_000, 16_000, 64_000]
@@ -158,6 +159,23 @@ def test_the_scatter_between_runs_is_found_and_widens_the_intervals() -> None:
     for size in calm["k"]:
         widths = [np.subtract(*ends(found["k"][size])) for found in (wild, calm)]
         assert 5 < widths[0] / widths[1] < 20
+
+
+@pytest.mark.parametrize("between_runs", [0.0, 0.03])
+def test_levels_in_replicates_scatter_as_those_of_the_runs_do(between_runs: float) -> None:
+    """The mean of a size's runs is off by their scatter over the root of their number, whatever made it."""
+    points = simulate(replace(SATURATING, seeds=5))
+    off = np.random.default_rng(1).normal(0.0, between_runs, (len(SIZES), 5))
+    run = points["params"].map(SIZES.index).to_numpy(), points["seed"].to_numpy()
+    points["test_loss"] = np.minimum(points["test_loss"] * 10.0 ** off[run], 0.999)
+    fit = fit_points(points, x="samples", loss="log", intervals="bootstrap", draws=400)
+    assert fit.intervals is not None
+    kept = fit.intervals["replicates"]
+    levels = np.array([[fit.e[key] for key in fit.e if fit.curves[key]["params"] == size] for size in SIZES])
+    seen = np.sqrt(levels.var(axis=1, ddof=1).mean() / 5)
+    middle = [np.subtract(*np.quantile(read_replicates(text), (0.84, 0.16))) / 2 for text in kept["levels"].values()]
+    assert kept["level_freedom"] == 16
+    assert np.mean(middle) / seen == pytest.approx(1.0, abs=0.2)
 
 
 @pytest.mark.parametrize(
