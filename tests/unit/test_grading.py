@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from math_verify import parse, verify
 
