@@ -67,6 +67,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/curves.smk"
 include: "workflow/rules/law.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
 
 
 if workflow.is_main_process and (gpus := studies.planned_gpus(sys.argv[1:])):
@@ -80,6 +81,7 @@ localrules:
     curves,
     findings,
     metrics,
+    report,
 
 
 onstart:

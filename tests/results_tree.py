@@ -76,6 +76,9 @@ def finish_study(name: str) -> StudyPaths:
     job("sensitivity", [told["law"], paths.law_points], [paths.sensitivity])
     job("findings", [told["findings"], paths.curves, paths.fit, paths.all_scores], [paths.findings])
     job("metrics", [paths.fit, paths.ranking, paths.curves], [paths.metrics])
+    shown = [paths.curves, paths.law_points, paths.fit, paths.comparison, paths.ranking, paths.forecasts]
+    shown += [paths.findings, paths.sensitivity, *(paths.steps(run_id) for run_id in grid.runs)]
+    job("report", [paths.spec("study", "report"), *shown], [paths.report])
     for figure in specifications.figures:
         given = [paths.spec("figures", figure), paths.curves, paths.fit]
         job("figure", given, [paths.figure(figure, "svg"), paths.figure(figure, "png")], figure)

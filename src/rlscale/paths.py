@@ -171,9 +171,14 @@ class StudyPaths:
         return self.root / "law" / "findings.json"
 
     @property
+    def report(self) -> Path:
+        """The page of the study: one file with its figures, planner and provenance."""
+        return self.root / "report.html"
+
+    @property
     def results(self) -> tuple[Path, ...]:
         """What makes a study complete, apart from its figures."""
-        return (self.curves_csv, self.fit, self.ranking, self.sensitivity, self.findings, self.metrics)
+        return (self.curves_csv, self.fit, self.ranking, self.sensitivity, self.findings, self.metrics, self.report)
 
     def figure(self, name: str, suffix: str) -> Path:
         """A figure; ``suffix`` is svg or png."""
@@ -202,6 +207,8 @@ def producing_record(path: Path) -> Path | None:
     """Return where the record stands of the job that made a file or folder; None for what no job of a study makes."""
     if path.name.endswith(RECORD_SUFFIX):
         return path
+    if len(path.parts) == 3 and path == StudyPaths(path.parts[1]).report:
+        return record_of(path)
     if len(path.parts) < 4 or path.parts[0] != RESULTS.name or path.parts[2] not in _MADE or path.name == CELL:
         return None
     paths, (kind, *inside) = StudyPaths(path.parts[1]), path.parts[2:]

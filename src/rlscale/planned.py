@@ -101,5 +101,9 @@ class PlannedStudy:
         """Return what the study's claims are tested on."""
         return self._inputs("findings")
 
+    def report_inputs(self) -> list[str]:
+        """Return what the study's page is made of."""
+        return self._inputs("report")
+
     def _inputs(self, stage: str) -> list[str]:
         return list(self._plan["inputs"][stage])

@@ -67,6 +67,7 @@ class Specifications:
         measure = self._measure() if self.grid else None
         yield self.paths.spec("study", "law"), law | {"measure": measure, "non_embedding_params": self._non_embedding()}
         yield self.paths.spec("study", "findings"), self._findings()
+        yield self.paths.spec("study", "report"), self._report()
         for name, figure in self.figures.items():
             yield self.paths.spec("figures", name), figure
         if isinstance(self.study, PublishedStudy):
@@ -101,6 +102,18 @@ class Specifications:
             "first_step": law.first_step,
             "reuse": reuse,
             "scores": self.grid is not None,
+        }
+
+    def _report(self) -> dict[str, object]:
+        law, grid = self.study.law, self.grid
+        return {
+            "x": list(law.x),
+            "loss": law.loss[0],
+            "block": self._block(),
+            "gates": law.gates.model_dump(mode="json") if grid else None,
+            "figures": sorted(self.figures),
+            "runs": sorted(grid.runs) if grid else [],
+            "excluded": [list(one) for one in grid.excluded] if grid else [],
         }
 
     def _measure(self) -> dict[str, object]:

@@ -17,4 +17,5 @@ STAGE_VERSION = {
     "findings": 3,
     "metrics": 1,
     "figure": 2,
+    "report": 1,
 }

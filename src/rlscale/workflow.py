@@ -220,6 +220,13 @@ class OpenStudy:
         reuse = self.study.reuse if isinstance(self.study, PublishedStudy) else None
         return [*needed, reuse] if reuse else needed
 
+    def report_inputs(self) -> list[str]:
+        """Return what the study's page is made of: every result, and what its runs cost."""
+        paths = self.paths
+        made = (paths.spec("study", "report"), paths.curves, paths.law_points, paths.fit, paths.comparison)
+        more = (paths.ranking, paths.forecasts, paths.findings, paths.sensitivity)
+        return list(map(str, (*made, *more, *map(paths.steps, self._runs()))))
+
     def _plan(self) -> dict[str, object]:
         """Return what `rlscale.planned` tells the processes of jobs; no job depends on it."""
         stages = ("train", "evaluate")
@@ -230,6 +237,7 @@ class OpenStudy:
                 "curves": self.curve_inputs(),
                 "law": self.law_inputs(),
                 "findings": self.findings_inputs(),
+                "report": self.report_inputs(),
             },
             "needs": {stage: runs_by_needs(self._runs(), partial(self.needs, stage)) for stage in stages},
         }

@@ -21,7 +21,7 @@ from rlscale.records import StoredRecord
 from rlscale.sources import PACKAGE
 
 DERIVED_FROM = ("scores", "rollouts")
-DERIVED = ("grade", "curves", "law", "compare", "sensitivity", "findings", "metrics", "figure")
+DERIVED = ("grade", "curves", "law", "compare", "sensitivity", "findings", "metrics", "figure", "report")
 """Stages that are run again, in their order; grading only where rollouts are what is trusted."""
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9+._-]*$")

@@ -8,6 +8,7 @@ from rlscale.audit.verdicts import Report, Verdict
 from rlscale.paths import RECORD_SUFFIX, RESULTS
 
 STAGES = {
+    "page": "",
     "figures": "",
     "findings": "",
     "metrics": "",
@@ -81,6 +82,7 @@ FILES = {
     "ranking.csv": "compare",
     "sensitivity.csv": "sensitivity",
     "metrics.json": "metrics",
+    "report.html": "page",
 }
 
 
@@ -91,5 +93,7 @@ def group_of(file: str) -> str:
         is_configuration = path.parts[0] == "config" or path.suffix in {".yaml", ".yml", ".csv"}
         return "specifications" if is_configuration else "code and environments"
     folder, *inside = path.parts[2:]
+    if not inside:
+        return FILES.get(folder, "specifications")
     named = FILES.get(inside[1] if folder == "runs" and len(inside) > 1 else path.name)
     return named if named and folder in {"runs", "law", "tables"} else FOLDERS.get(folder, "specifications")

@@ -12,6 +12,7 @@ from rlscale.paths import RECORD_SUFFIX, StudyPaths
 
 MEDIA_TYPES = {
     ".csv": "text/csv",
+    ".html": "text/html",
     ".json": "application/json",
     ".parquet": "application/vnd.apache.parquet",
     ".png": "image/png",
@@ -82,6 +83,7 @@ def _kinds(study: str) -> list[tuple[str, Kind]]:
         (paths.sensitivity, Kind("sensitivity", "how the law's numbers move with choices")),
         (paths.findings, Kind("findings", "the study's claims with their verdicts")),
         (paths.metrics, Kind("metrics", "the study's main numbers")),
+        (paths.report, Kind("report", "the page of the study")),
         (paths.figure("*", "svg"), Kind("figure", "a figure")),
         (paths.figure("*", "png"), Kind("figure_png", "a figure as pixels")),
     ]

@@ -2,7 +2,7 @@
 
 import typer
 
-from rlscale.stages import results, runs
+from rlscale.stages import report, results, runs
 
 app = typer.Typer(help="One job of the workflow; Snakemake calls these.", no_args_is_help=True)
 
@@ -20,5 +20,6 @@ for _job in (
     results.findings,
     results.metrics,
     results.figure,
+    report.report,
 ):
     app.command()(_job)
