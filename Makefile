@@ -3,6 +3,7 @@
 # make test-openrlhf           set up an environment of its own, then train and evaluate with OpenRLHF and vLLM on the CPU
 # make test-crate              set up the judges of RO-Crates, then export a study and hear them
 # make test-slurm              as root: install Debian's Slurm if it is absent, start a cluster of its own, and test on it
+# make test-browser           install Debian's chromium if it is absent (as root), then test the page of a study in it
 # make docs                    set up mkdocs, then build the documentation into site/, with warnings as errors
 # make check                   every linter and type check
 SHELL := /bin/bash
@@ -12,7 +13,7 @@ BIN := .venv/bin
 # The models are small: one thread a job, as many jobs as cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup setup-dev run test test-crate test-openrlhf test-slurm install-slurm check docs locks format bench bench-planning coverage clean
+.PHONY: setup setup-dev run test test-crate test-openrlhf test-slurm install-slurm test-browser install-chromium check docs locks format bench bench-planning coverage clean
 
 setup: .venv/core
 setup-dev: .venv/dev
@@ -52,6 +53,14 @@ setup-dev: .venv/dev
 	  || { tail -n 20 .venv-crate/setup.log; exit 1; }
 	@touch $@
 
+.venv-browser/ready: envs/browser.txt envs/core.txt envs/dev.txt pyproject.toml
+	@echo "Setting up .venv-browser (a minute the first time; log: .venv-browser/setup.log)"
+	@$(PYTHON) -m venv .venv-browser
+	@{ .venv-browser/bin/pip install --no-deps -r envs/browser.txt \
+	  && echo "$(CURDIR)/$$(echo .venv/lib/python3*/site-packages)" > "$$(echo .venv-browser/lib/python3*/site-packages)/core.pth"; } > .venv-browser/setup.log 2>&1 \
+	  || { tail -n 20 .venv-browser/setup.log; exit 1; }
+	@touch $@
+
 run: setup
 	@$(BIN)/rlscale validate $(STUDY)
 	@$(BIN)/snakemake --profile workflow/profiles/local --config study=$(STUDY)
@@ -75,6 +84,14 @@ install-slurm:
 	@which slurmctld slurmd slurmdbd munged mariadbd > /dev/null \
 	  || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends slurm-wlm slurmdbd munge mariadb-server; } > slurm-setup.log 2>&1 \
 	  || { tail -n 20 slurm-setup.log; exit 1; }
+
+test-browser: setup-dev .venv-browser/ready install-chromium
+	.venv-browser/bin/python -m pytest tests/browser
+
+install-chromium:
+	@which chromium > /dev/null \
+	  || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium; } > chromium-setup.log 2>&1 \
+	  || { tail -n 20 chromium-setup.log; exit 1; }
 
 check: setup-dev
 	$(BIN)/ruff check
@@ -106,7 +123,7 @@ coverage: setup-dev   # an hour; rewrites benchmarks/coverage.md
 	$(BIN)/python -m benchmarks.interval_coverage
 
 clean:
-	rm -rf .venv .venv-crate .venv-docs .venv-openrlhf site .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-browser .venv-crate .venv-docs .venv-openrlhf site .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf src/*.egg-info
 	@echo "results/ is kept; remove results/STUDY yourself to train a study anew"

@@ -23,6 +23,7 @@ localrules:
     curves,
     findings,
     metrics,
+    report,
 
 
 rule all:
@@ -37,6 +38,7 @@ rule all:
                 "tables/sensitivity.csv",
                 "law/findings.json",
                 "tables/metrics.json",
+                "report.html",
             ],
         ),
         expand(
@@ -270,6 +272,31 @@ rule metrics:
         version=VERSION["metrics"],
     shell:
         "rlscale stage metrics {wildcards.study}"
+
+
+rule report:
+    input:
+        f"{SPEC}/study/report.json",
+        f"{HOME}/tables/curves.parquet",
+        f"{HOME}/law/points.csv",
+        f"{HOME}/law/fit.json",
+        f"{HOME}/law/compare.json",
+        f"{HOME}/tables/ranking.csv",
+        f"{HOME}/law/forecasts.json",
+        f"{HOME}/law/findings.json",
+        f"{HOME}/tables/sensitivity.csv",
+        expand(f"{RUN}/steps.parquet", run=RUNS, allow_missing=True),
+    output:
+        f"{HOME}/report.html",
+        record=f"{HOME}/report.html.record.json",
+    log:
+        f"{HOME}/logs/report/report.log",
+    conda:
+        "envs/core.yaml"
+    params:
+        version=VERSION["report"],
+    shell:
+        "rlscale stage report {wildcards.study}"
 
 
 SOURCES = {

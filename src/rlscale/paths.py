@@ -212,10 +212,8 @@ def producing_record(path: Path) -> Path | None:
     if len(path.parts) < 4 or path.parts[0] != RESULTS.name or path.parts[2] not in _MADE or path.name == CELL:
         return None
     paths, (kind, *inside) = StudyPaths(path.parts[1]), path.parts[2:]
-    if kind == "models":
-        return record_of(paths.base(inside[0]))
-    if kind == "resume":
-        return record_of(paths.steps(inside[0]))
+    if kind in {"models", "resume"}:
+        return record_of(paths.base(inside[0]) if kind == "models" else paths.steps(inside[0]))
     if kind == "runs" and len(inside) > 1:
         return record_of(paths.run(inside[0]) / _MADE_WITH.get(inside[1], inside[1]))
     beside = path.with_suffix(".svg") if path.suffix == ".png" else path

@@ -2,8 +2,8 @@
 
 It begins at the stage's function in `rlscale.stages`, follows what that function calls in its own file, and then every
 import of this package, those inside functions included. So an edit of the planner or of a page taints no result, and
-one of a grader taints the scores. Trainers and evaluators are chosen by name: only the one that was used counts, with
-what it imports.
+one of a grader taints the scores. Templates, styles and scripts beside its modules count too. Trainers and evaluators
+are chosen by name: only the one that was used counts, with what it imports.
 """
 
 import ast
@@ -15,6 +15,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 ADAPTERS = ("trainers", "evaluators")
 """Packages of which a job uses one part, which the study names."""
+
+ASSETS = ("*.css", "*.j2", "*.js", "vendor/*.js")
 
 BOOKKEEPING = frozenset(
     {
@@ -36,8 +38,14 @@ def stage_sources(stage: str, adapter: str | None = None) -> dict[str, str]:
     home = next(file for file in sorted((PACKAGE / "stages").glob("*.py")) if stage in _functions(file))
     own = _used_by(home, stage)
     files = sorted(_closure(_modules(own, adapter), adapter) - {home})
+    files += sorted(asset for file in files if file.name == "__init__.py" for asset in _assets(file.parent))
     modules = {_name(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     return {f"{_name(home)}:{stage}": _text_digest(home, own)} | modules
+
+
+def _assets(package: Path) -> Iterator[Path]:
+    """Yield what of a package is no Python and yet in what comes out: templates, styles, scripts."""
+    return (file for kind in ASSETS for file in package.glob(kind)) if package != PACKAGE else iter(())
 
 
 def function_digest(module: str, function: str) -> str | None:

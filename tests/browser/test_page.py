@@ -23,7 +23,9 @@ def test_every_figure_of_the_study_is_drawn(page: Page, results: Path) -> None:
     names = {"reuse": "tau"}
     expected = {names.get(one, one).replace("_", "-") for one in told["figures"]}
     expected -= {f"profile-{x}" for x in told["x"]} | {"controls"}
-    drawn = set(page.eval_on_selector_all(".plot .main-svg:first-child", "all => all.map(one => one.closest('figure').id)"))
+    drawn = set(
+        page.eval_on_selector_all(".plot .main-svg:first-child", "all => all.map(one => one.closest('figure').id)")
+    )
     assert expected <= drawn
     for key in drawn:
         marks = page.locator(f"#{key} .plot .trace").count()
@@ -36,23 +38,23 @@ def test_hovering_says_which_run_and_links_its_record(page: Page, results: Path)
     key = page.locator(".plot[data-figure^=loss-]").first.get_attribute("data-figure")
     plot = page.locator(f"#{key} .plot")
     plot.scroll_into_view_if_needed()
-    run, x, y = plot.evaluate(
+    x, y = plot.evaluate(
         """plot => {
             const at = plot.data.findIndex(trace => trace.meta && trace.meta.record);
             const box = plot.getBoundingClientRect();
             const {xaxis, yaxis} = plot._fullLayout;
             const mid = Math.floor(plot.data[at].x.length / 2);
-            return [plot.data[at].meta.run, box.x + xaxis._offset + xaxis.d2p(plot.data[at].x[mid]),
+            return [box.x + xaxis._offset + xaxis.d2p(plot.data[at].x[mid]),
                     box.y + yaxis._offset + yaxis.d2p(plot.data[at].y[mid])];
         }"""
     )
     page.mouse.move(x - 40, y - 40)
     page.mouse.move(x, y, steps=4)
     page.wait_for_selector(f"#{key} .hovertext")
-    hovered = page.locator(f"#{key} .hovertext").inner_text()
+    hovered = page.locator(f"#{key} .hovertext").text_content() or ""
     said = page.locator(f"#{key}-point").inner_text()
     runs = read_json(results / "specs/study/report.json")["runs"]
-    assert any(one in hovered and one in said for one in runs), (hovered, said, run)
+    assert any(one in hovered and one in said for one in runs), (hovered, said)
     href = page.locator(f"#{key}-point a").get_attribute("href")
     assert href
     assert (results / href).is_file(), f"{href} leads nowhere"
@@ -75,7 +77,8 @@ def test_sizes_axes_and_zoom_can_be_changed(page: Page) -> None:
 
     def state() -> Any:
         return figure.locator(".plot").evaluate(
-            "plot => [plot.querySelectorAll('.trace').length, plot._fullLayout.xaxis.type, plot._fullLayout.xaxis.range.join()]"
+            """plot => { const {xaxis} = plot._fullLayout;
+                return [plot.querySelectorAll('.trace').length, xaxis.type, xaxis.range.join()]; }"""
         )
 
     before = state()
@@ -105,7 +108,8 @@ def test_the_keyboard_reaches_everything(page: Page) -> None:
     page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
     expected = page.evaluate(
         """() => [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex="0"]')]
-            .filter(one => !one.disabled && one.checkVisibility({contentVisibilityAuto: true, visibilityProperty: true}))
+            .filter(one => !one.disabled)
+            .filter(one => one.checkVisibility({contentVisibilityAuto: true, visibilityProperty: true}))
             .map((one, at) => { one.dataset.at = at; return at; }).length"""
     )
     reached, unseen = set(), []
@@ -136,7 +140,8 @@ def test_the_first_stop_skips_to_the_content(browser: Any, results: Path) -> Non
 @pytest.mark.parametrize("where", ["desktop", "phone"])
 def test_axe_finds_nothing_serious(page: Page, phone: Page, where: str) -> None:
     one = page if where == "desktop" else phone
-    one.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    if where == "desktop":
+        one.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     found = Axe().run(one).response
     one.evaluate("document.querySelectorAll('details').forEach(one => { one.open = false; })")
     assert found["passes"], "axe looked at nothing"

@@ -1,4 +1,4 @@
-"""The page's planner says what `rlscale plan` says: the command that it shows, run, prints the same tables and lines."""
+"""The page's planner says what `rlscale plan` says: the command that it shows, run, prints the same words."""
 
 import random
 import shlex
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 from rich.console import Console
 
 from rlscale import cli
+from tests.browser.conftest import open_page
 
 REQUESTS = 36
 RULES = "─━═╌╍"
@@ -17,8 +18,9 @@ BARS = "│┃║"
 
 
 def test_the_page_plans_as_the_command_line_does(
-    page: Page, results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    browser: Browser, results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    page = open_page(browser.new_context(), results).page
     monkeypatch.chdir(results.parents[1])
     wide = Console(width=3000, markup=False, highlight=False)
     monkeypatch.setattr("rlscale.cli_plan_tables.new_console", lambda: wide)  # no line is broken
@@ -49,9 +51,14 @@ def _drawn(page: Page, drawn: random.Random, options: list[str], has_reuse: bool
 
     def near(name: str) -> str:
         low, high = page.evaluate(
-            """name => { const slide = document.getElementById(`plan-${name}-slide`), box = document.getElementById(`plan-${name}`);
-                const ends = [0, 1000].map(at => { slide.value = at; slide.dispatchEvent(new Event('input')); return Number(box.value); });
-                return ends; }""",
+            """name => {
+                const [slide, box] = [`plan-${name}-slide`, `plan-${name}`].map(id => document.getElementById(id));
+                return [0, 1000].map(at => {
+                    slide.value = at;
+                    slide.dispatchEvent(new Event('input'));
+                    return Number(box.value);
+                });
+            }""",
             name,
         )
         at = drawn.uniform(-0.1, 1.1)
@@ -100,7 +107,8 @@ def _asked(page: Page, fields: dict[str, Any]) -> tuple[list[str], list[tuple[st
         fields,
     )
     shown = page.evaluate(
-        """() => [...document.querySelectorAll('#plan > *')].flatMap(one => one.tagName === 'P' ? [[one.textContent, false]]
+        """() => [...document.querySelectorAll('#plan > *')].flatMap(one => one.tagName === 'P'
+            ? [[one.textContent, false]]
             : [[one.querySelector('caption').textContent, false], ...[...one.querySelectorAll('tr')]
                 .map(row => [[...row.children].map(cell => cell.textContent).join(' '), !!row.closest('thead')])])"""
     )

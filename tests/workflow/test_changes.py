@@ -18,7 +18,7 @@ RUNS = 6
 OF_LAW = {"figure_loss": 1, "figure_slope": 1, "figure_profile": 1, "figure_forecast": 1, "figure_tournament": 1}
 OF_FACTORS = {"figure_reuse": 1, "figure_factor": 2}
 FIGURES = OF_LAW | OF_FACTORS
-RESULTS = {"compare": 1, "sensitivity": 1, "findings": 1, "metrics": 1}
+RESULTS = {"compare": 1, "sensitivity": 1, "findings": 1, "metrics": 1, "report": 1}
 LAW = {"law": 1, **RESULTS, **OF_LAW}
 CURVES = {"curves": 1, **LAW, **OF_FACTORS}
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 STAGE = "train@smoke"
 CHANGED, OTHERS = "q5k_base_b0_s0", ("q3k_base_b0_s0", "q12k_base_b0_s0")
 OF_LAW = {"figure_loss", "figure_slope", "figure_profile", "figure_forecast", "figure_tournament"}
-SHARED = dict.fromkeys({"curves", "law", "compare", "sensitivity", "findings", "metrics", *OF_LAW}, 1)
+SHARED = dict.fromkeys({"curves", "law", "compare", "sensitivity", "findings", "metrics", "report", *OF_LAW}, 1)
 METRICS = "results/smoke/tables/metrics.json"
 
 

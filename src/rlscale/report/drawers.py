@@ -7,7 +7,6 @@ commits change where no number does, and `rlscale audit` has them.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from rlscale.report.material import Material
@@ -93,7 +92,9 @@ def _chain(records: Mapping[str, Mapping[str, Any]], files: Iterable[str]) -> It
             continue
         seen.add(record)
         values = records[record]
-        yield Job(values["stage"], values["stage_version"], values["derivation"], record, tuple(_named(values["inputs"])))
+        yield Job(
+            values["stage"], values["stage_version"], values["derivation"], record, tuple(_named(values["inputs"]))
+        )
         waiting += sorted(values["inputs"])
 
 
@@ -109,7 +110,7 @@ def _named(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _kind(path: str) -> str:
-    parts = PurePosixPath(path).parts
+    parts = path.split("/")
     return "/".join((*parts[:3], "RUN", *parts[4:])) if len(parts) > 4 and parts[2] == "runs" else path
 
 

@@ -11,7 +11,7 @@ from rlscale.report.material import Material
 from rlscale.report.words import SYMBOLS, colours, interval, link, number, plain, size
 
 X_COLUMN = {"compute": "compute_flops", "samples": "samples"}
-X_LABEL = {"compute": "training compute C of the law (FLOPs, 6·N·T)", "samples": "samples D (prompts, repeats counted)"}
+X_LABEL = {"compute": "training compute C (FLOPs)", "samples": "samples D (prompts)"}
 LOSS = "test loss L = 1 − pass@1"
 INK = "#333333"
 
@@ -27,6 +27,11 @@ def runs_of(curves: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     key = "run" if "run" in curves else ["variant", "params"]
     ordered = curves.sort_values("params", kind="stable")
     return [(run_of(rows), rows.sort_values("step")) for _, rows in ordered.groupby(key, sort=False)]
+
+
+def hover(run: str, *lines: str) -> str:
+    """Return what is shown of a point: the run's id, then lines in the plotting library's template language."""
+    return "<br>".join([f"<b>{plain(run)}</b>", *lines]) + "<extra></extra>"
 
 
 def record_link(material: Material, run: str) -> str | None:
@@ -50,7 +55,7 @@ def loss_figure(material: Material, x: str) -> Figure:
     for run, own in runs_of(shown):
         params = own["params"].iloc[0]
         symbol = SYMBOLS[sizes.index(params) % len(SYMBOLS)]
-        traces.append(_run_trace(material, run, own, column, looks[params], symbol))
+        traces.append(_run_trace(material, run, own, column, colour=looks[params], symbol=symbol))
         record = record_link(material, run)
         for row in own.to_dict("records"):
             error = row.get("test_loss_se")
@@ -63,7 +68,7 @@ def loss_figure(material: Material, x: str) -> Figure:
     return Figure(
         key=f"loss-{x}",
         title=f"Test loss against {x}",
-        caption=f"Points are evaluated checkpoints, one mark for each size; thick lines are the fitted law, {law}, with "
+        caption=f"Points are evaluated checkpoints, a mark for each size; thick lines are the fitted law, {law}, with "
         f"the mean E of a size's runs (fit {name}), dashed beyond the fitted points.",
         traces=traces,
         x=axis(X_LABEL[x]),
@@ -118,7 +123,7 @@ def slope_figure(material: Material, x: str) -> Figure:
     return Figure(
         key=f"slope-{x}",
         title=f"Slope k(N) against {x}",
-        caption="Marks: slope of one size fitted alone, with its standard error (points of a run count as independent). "
+        caption="Marks: slope of one size fitted alone, with its standard error, as if points of a run were independent. "
         + f"Line: the law (fit {name})"
         + (f"; band: its {level:.0%} interval." if level else "."),
         traces=traces,
@@ -136,7 +141,7 @@ def _fit_of(material: Material, x: str) -> tuple[str, Mapping[str, Any]]:
 
 
 def _run_trace(
-    material: Material, run: str, rows: pd.DataFrame, column: str, colour: str, symbol: str
+    material: Material, run: str, rows: pd.DataFrame, column: str, *, colour: str, symbol: str
 ) -> dict[str, Any]:
     params = rows["params"].iloc[0]
     errors = rows["test_loss_se"] if "test_loss_se" in rows else pd.Series(np.nan, index=rows.index)
@@ -156,7 +161,7 @@ def _run_trace(
         "marker": {"color": colour, "size": 4 if is_dense else 6, "symbol": symbol, "opacity": 0.75},
         "line": {"color": colour, "width": 0.8},
         "meta": {"run": run, "record": record_link(material, run)},
-        "hovertemplate": f"<b>{plain(run)}</b><br>{size(params)} parameters<br>%{{text}}<br>X = %{{x:.3~g}}<extra></extra>",
+        "hovertemplate": hover(run, f"{size(params)} parameters", "%{text}", "X = %{x:.3~g}"),
     }
 
 
@@ -172,7 +177,8 @@ def _law_traces(
     first = inside.get("first_x") or rows[column].min()
     last = inside.get("last_x") or rows[column].max()
     found = []
-    for start, end, dash in ((rows[column].min(), first, "dot"), (first, last, "solid"), (last, 10 * last, "dot")):
+    begin = max(rows[column].min(), 10 ** (level / k)) if k > 0 else first  # no loss is above 1
+    for start, end, dash in ((begin, first, "dot"), (first, last, "solid"), (last, 10 * last, "dot")):
         if start < end:
             along = np.geomspace(start, end, 12)
             line = _line(rounded(along), rounded(10 ** (level - k * np.log10(along))), colour, "")

@@ -1,13 +1,14 @@
 """Figures of what the law was put to: tournament, forecasts, sweeps of reuse and factors, and what runs cost."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from rlscale.ledger import PHASES
 from rlscale.report.figure import Figure, Group, Table, axis, rounded
-from rlscale.report.law_figures import LOSS, X_COLUMN, record_link, runs_of
+from rlscale.report.law_figures import LOSS, X_COLUMN, hover, record_link, runs_of
 from rlscale.report.material import Material
 from rlscale.report.words import SYMBOLS, colours, count, number, plain, seconds, size, words
 
@@ -71,7 +72,7 @@ def tournament_figure(material: Material, x: str) -> Figure | None:
     )
 
 
-def _setting(row: dict[str, Any]) -> str:
+def _setting(row: Mapping[Any, Any]) -> str:
     trained = row["training"]
     how = f"first {row['fraction_of_steps']:.0%} of the steps" if pd.isna(trained) else f"from {trained} sizes"
     return f"{row['protocol']}, {how}"
@@ -79,7 +80,9 @@ def _setting(row: dict[str, Any]) -> str:
 
 def forecast_figure(material: Material, x: str) -> Figure | None:
     """Return forecast test loss against observed, None where nothing was forecast."""
-    made = [one for one in material.forecasts.get(x, []) if one["role"] == "law" and one["hidden"] and not one["reason"]]
+    made = [
+        one for one in material.forecasts.get(x, []) if one["role"] == "law" and one["hidden"] and not one["reason"]
+    ]
     if not made:
         return None
     names = list(dict.fromkeys(one["target_params"] for one in made))
@@ -110,7 +113,7 @@ def forecast_figure(material: Material, x: str) -> Figure | None:
                 "legendgroup": str(target),
                 "marker": {"color": looks[target], "size": 6, "symbol": SYMBOLS[names.index(target) % len(SYMBOLS)]},
                 "meta": {"run": run, "record": record_link(material, run)},
-                "hovertemplate": f"<b>{plain(run)}</b><br>%{{text}}<br>observed %{{x:.3~g}}, forecast %{{y:.3~g}}<extra></extra>",
+                "hovertemplate": hover(run, "%{text}", "observed %{x:.3~g}, forecast %{y:.3~g}"),
             }
         )
         scores = one["scores"]
@@ -158,22 +161,33 @@ def sweep_figure(material: Material, name: str) -> Figure | None:
                 "mode": "lines+markers",
                 "x": rounded(own["samples"]),
                 "y": rounded(own["test_loss"]),
-                "text": [f"step {step:,} · loss {number(loss)}" for step, loss in zip(own["step"], own["test_loss"], strict=True)],
+                "text": [
+                    f"step {step:,} · loss {number(loss)}"
+                    for step, loss in zip(own["step"], own["test_loss"], strict=True)
+                ],
                 "legendgroup": str(level),
                 "line": {"color": looks[level], "width": 1},
                 "marker": {"color": looks[level], "size": 6, "symbol": SYMBOLS[levels.index(level) % len(SYMBOLS)]},
                 "meta": {"run": run, "record": record_link(material, run)},
-                "hovertemplate": f"<b>{plain(run)}</b><br>{plain(words(name))} {plain(level)}<br>%{{text}}<extra></extra>",
+                "hovertemplate": hover(run, f"{plain(words(name))} {plain(level)}", "%{text}"),
             }
         )
         record = record_link(material, run)
-        rows.append([(run, record) if record else run, size(last["params"]), str(level), number(last["step"]), number(last["test_loss"])])
+        rows.append(
+            [
+                (run, record) if record else run,
+                size(last["params"]),
+                str(level),
+                number(last["step"]),
+                number(last["test_loss"]),
+            ]
+        )
     return Figure(
         key=name.replace("_", "-"),
         title=f"Sweep of {words(name)}",
         caption=f"Test loss by {_LABELS[name]}: runs that differ in nothing else.",
         traces=traces,
-        x=axis("samples D (prompts, repeats counted)"),
+        x=axis("samples D (prompts)"),
         y=axis(LOSS),
         table=Table(("run", "size", words(name), "last step", "last test loss"), rows, "Where the runs end"),
         sources=("curves",),
@@ -201,7 +215,14 @@ def cost_figure(material: Material) -> Figure | None:
         }
         for phase in phases
     ]
-    heads = ["size", "runs", "steps", "rollout tokens", *(f"{words(phase)} (FLOPs)" for phase in phases), "computed (FLOPs)"]
+    heads = [
+        "size",
+        "runs",
+        "steps",
+        "rollout tokens",
+        *(f"{words(phase)} (FLOPs)" for phase in phases),
+        "computed (FLOPs)",
+    ]
     heads += ["law's 6·N·T (FLOPs)", "time"]
     rows = []
     for params, row in [*totals.iterrows(), ("all", totals.sum())]:
@@ -230,8 +251,10 @@ def cost_by_size(material: Material) -> pd.DataFrame:
     params = material.curves.groupby("run")["params"].first()
     rows = []
     for run, steps in material.steps.items():
-        spent = {f"flops_{phase}": float(steps[f"flops_{phase}"].sum()) for phase in PHASES if f"flops_{phase}" in steps}
-        took = math.fsum(float(steps[column].sum()) for column in steps if column.startswith("seconds_"))
+        spent = {
+            f"flops_{phase}": float(steps[f"flops_{phase}"].sum()) for phase in PHASES if f"flops_{phase}" in steps
+        }
+        took = math.fsum(float(steps[column].sum()) for column in steps if str(column).startswith("seconds_"))
         row = {"params": params[run], "runs": 1, "steps": len(steps), "tokens": float(steps["tokens_rollout"].sum())}
         law = float(steps[X_COLUMN["compute"]].sum())
         rows.append(row | spent | {"flops": sum(spent.values()), "law": law, "seconds": took})

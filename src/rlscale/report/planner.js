@@ -45,7 +45,7 @@ const Planner = (() => {
       digits = digits.slice(0, precision);
       exponent += 1;
     }
-    const strip = (text) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
+    const strip = (text) => (text.includes(".") ? text.replace(/\.?0*$/, "") : text);
     if (exponent < -4 || exponent >= precision) {
       const size = String(Math.abs(exponent)).padStart(2, "0");
       return `${sign}${strip(digits[0] + "." + digits.slice(1))}e${exponent < 0 ? "-" : "+"}${size}`;
@@ -96,6 +96,46 @@ const Planner = (() => {
   }
 
   const fromLog10 = (value) => (value > REACH ? Infinity : 10 ** Math.min(value, REACH));
+
+  /* numbers.least_ends: the interval of the least over sizes, from the sizes' own ends. */
+  function leastEnds(values, rows, columns, level) {
+    const count = rows - 1;
+    const draws = Array.from({ length: columns }, (_, column) => columnOf(values, column, columns).subarray(1));
+    const ordered = draws.map((own) => Float64Array.from(own).sort());
+    const low = Math.trunc(((count - 1) * (1 - level)) / 2);
+    const high = Math.ceil(((count - 1) * (1 + level)) / 2);
+    const leastHigh = Math.min(...ordered.map((own) => own[high]));
+    const tied = [...ordered.keys()].filter((column) => ordered[column][low] <= leastHigh);
+    const highest = new Int32Array(count);
+    let below = 0;
+    for (let row = 0; row < count; row += 1) {
+      for (const column of tied) highest[row] = Math.max(highest[row], rankOf(ordered[column], draws[column][row]));
+      below += tied.every((column) => draws[column][row] < ordered[column][low]);
+    }
+    const misses = Math.trunc(count * (1 - level) + 1e-9) - below;
+    const joint = highest.sort()[count - 1 - Math.max(misses, 0)];
+    const end = Math.max(high, joint);
+    return [Math.min(...ordered.map((own) => own[low])), Math.min(...tied.map((column) => ordered[column][end]))];
+  }
+
+  /* How many of sorted values are below one. */
+  function rankOf(sorted, value) {
+    let [from, to] = [0, sorted.length];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (sorted[middle] < value) from = middle + 1;
+      else to = middle;
+    }
+    return from;
+  }
+
+  /* numbers.least_number: the least over sizes, with its interval. */
+  function leastNumber(values, rows, columns, unit, level = LEVEL) {
+    const { lowest } = least(values, rows, columns);
+    const [low, high] = leastEnds(values, rows, columns, level);
+    const known = lowest.subarray(1).filter(Number.isFinite).length / (rows - 1);
+    return { estimate: finite(lowest[0]), low: finite(low), high: finite(high), unit, level, finite: known };
+  }
 
   /* numbers.least: which column is the least in the estimate, the least of each row, and which it was; -1 where none. */
   function least(values, rows, columns) {
@@ -218,7 +258,7 @@ const Planner = (() => {
       }
       total[at] = compute[at] + (2.0 * params[column] * inferenceTokens) / overhead;
     }
-    const { best, lowest, which } = least(total, rows, columns);
+    const { best, which } = least(total, rows, columns);
     const sizes = params.map((size, column) => {
       const own = columnOf(compute, column, columns);
       const perStep = lines.flopsPerSample[column] * lines.samplesPerStep[column];
@@ -235,7 +275,7 @@ const Planner = (() => {
         decades_beyond: beyond,
       };
     });
-    return { target, best: best < 0 ? null : best, least: number(lowest, "FLOPs"), sizes };
+    return { target, best: best < 0 ? null : best, least: leastNumber(total, rows, columns, "FLOPs"), sizes };
   }
 
   // ---- budget.py --------------------------------------------------------------------------------------------------
@@ -260,7 +300,7 @@ const Planner = (() => {
     const { rows, params, last } = lines;
     const left = params.map((size) => Math.max(budget - (2.0 * size * inferenceTokens) / overhead, 0.0));
     const loss = losses(lines, left, supply);
-    const { best, lowest, which } = least(loss, rows, params.length);
+    const { best, which } = least(loss, rows, params.length);
     const sizes = params.map((size, column) => {
       const own = columnOf(loss, column, params.length);
       const isStarted = Number.isFinite(own[0]);
@@ -278,7 +318,7 @@ const Planner = (() => {
         decades_beyond: isStarted ? Math.max(0.0, Math.log10(left[column]) - last[column]) : 0.0,
       };
     });
-    return { budget, best: best < 0 ? null : best, least: number(lowest, "test loss"), sizes };
+    return { budget, best: best < 0 ? null : best, least: leastNumber(loss, rows, params.length, "test loss"), sizes };
   }
 
   function frontier(lines, options) {

@@ -67,7 +67,9 @@ def curves_table(material: Material) -> Table:
     rows = []
     for run, own in runs_of(material.curves):
         last = own.iloc[-1]
-        rows.append([run, size(last["params"]), count(len(own)), number(last["compute_flops"]), number(last["test_loss"])])
+        rows.append(
+            [run, size(last["params"]), count(len(own)), number(last["compute_flops"]), number(last["test_loss"])]
+        )
     return Table(("curve", "size", "points", "last compute (FLOPs)", "last test loss"), rows, "Curves of the study")
 
 
@@ -93,20 +95,33 @@ def reuse_table(material: Material) -> tuple[Table, str] | None:
     rows = []
     for law in reuse["laws"].values():
         said = [f"{name} = {interval(one)} {one['unit']}" for name, one in law["parameters"].items()]
-        rows.append([words(law["law"]), law["formula"], "; ".join(said) or "none", number(law["aic"], 5), number(law["r2"])])
+        rows.append(
+            [words(law["law"]), law["formula"], "; ".join(said) or "none", number(law["aic"], 5), number(law["r2"])]
+        )
     table = Table(("law", "formula", "parameters, with intervals", "AIC", "R²"), rows, "Laws of data reuse")
     return table, f"{words(reuse['winner'])}: {reuse['reason']}"
 
 
 def sensitivity_table(material: Material) -> Table:
     """Return how the law's numbers move with choices."""
-    heads = ("choice", "value", "points", "K_max", "N_0 (parameters)", "change of K_max (%)", "change of N_0 (%)", "note")
+    heads = (
+        "choice",
+        "value",
+        "points",
+        "K_max",
+        "N_0 (parameters)",
+        "change of K_max (%)",
+        "change of N_0 (%)",
+        "note",
+    )
     rows = []
     for row in material.sensitivity.to_dict("records"):
         note = row["reason"] if isinstance(row["reason"], str) else ""
         numbers = [number(row[name]) for name in ("k_max_change_percent", "n_0_change_percent")]
         n_0 = "–" if _is_nan(row["n_0_params"]) else size(row["n_0_params"])
-        rows.append([str(row["choice"]), str(row["value"]), count(row["points"]), number(row["k_max"]), n_0, *numbers, note])
+        rows.append(
+            [str(row["choice"]), str(row["value"]), count(row["points"]), number(row["k_max"]), n_0, *numbers, note]
+        )
     return Table(heads, rows, "One choice of the analysis changed in each row")
 
 

@@ -54,7 +54,7 @@ def _material(paths: StudyPaths, told: dict[str, Any], files: dict[str, Path], s
         forecasts=read_json(paths.forecasts),
         findings=read_json(paths.findings),
         sensitivity=pd.read_csv(paths.sensitivity),
-        steps={run: rows[[name for name in rows if name.startswith(wanted)]] for run, rows in tables.items()},
+        steps={run: rows[[name for name in rows if str(name).startswith(wanted)]] for run, rows in tables.items()},
         root=str(paths.root),
         files={name: str(path) for name, path in files.items()},
         records=records,
