@@ -18,7 +18,7 @@ rule figure_loss:
     output:
         svg=report(
             "results/{study}/figures/loss_{x}.svg",
-            caption="../report/loss_{x}.rst",
+            caption="../report/loss.rst",
             category="Law",
             labels={"study": "{study}", "figure": "loss_{x}"},
         ),
@@ -196,7 +196,7 @@ rule figure_factor:
     output:
         svg=report(
             "results/{study}/figures/{factor}.svg",
-            caption="../report/{factor}.rst",
+            caption="../report/factor.rst",
             category="Factors",
             labels={"study": "{study}", "figure": "{factor}"},
         ),

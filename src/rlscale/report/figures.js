@@ -127,6 +127,7 @@ const Figures = (() => {
     const next = plots.find((plot) => !plot.dataset.drawn);
     if (!next) {
       document.body.dataset.ready = "yes";
+      performance.mark("figures");
       return;
     }
     draw(next);

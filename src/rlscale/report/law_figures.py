@@ -123,7 +123,7 @@ def slope_figure(material: Material, x: str) -> Figure:
     return Figure(
         key=f"slope-{x}",
         title=f"Slope k(N) against {x}",
-        caption="Marks: slope of one size fitted alone, with its standard error, as if points of a run were independent. "
+        caption="Marks: slope of one size fitted alone, with its standard error as if points were independent. "
         + f"Line: the law (fit {name})"
         + (f"; band: its {level:.0%} interval." if level else "."),
         traces=traces,
