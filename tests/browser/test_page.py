@@ -169,6 +169,11 @@ def test_a_phone_need_not_scroll_sideways(phone: Page) -> None:
 
 
 def test_it_prints_with_every_figure(page: Page) -> None:
+    page.emulate_media(media="print")
+    for shown in ("#law .plot .points path", "#plan table", "#findings .verdict", "figcaption"):
+        assert page.locator(shown).first.is_visible(), f"{shown} is not printed"
+    assert not page.locator("#plan-form").is_visible()
+    page.emulate_media(media="screen")
     printed = page.pdf(format="A4")
     assert printed[:5] == b"%PDF-"
     assert len(printed) > 50_000

@@ -33,6 +33,11 @@ def test_a_stage_has_its_own_modules_and_not_those_of_others():
     assert "figures/style" not in modules("law")
 
 
+def test_templates_and_scripts_of_the_page_count():
+    assert {"report/planner.js", "report/page.html.j2", "report/vendor/plotly-basic.min.js"} <= modules("report")
+    assert not {name for name in modules("figure") if name.startswith("report")}
+
+
 def test_what_runs_in_a_process_of_its_own_counts():
     assert "grading/child" in modules("grade")
     assert "evaluators/vllm_child" in modules("evaluate", "vllm")
@@ -59,7 +64,8 @@ def test_all_that_a_job_imports_of_the_package_counts(tmp_path: Path):
     shown += "print(*(name for name in sys.modules if name.startswith('rlscale.')))"
     done = subprocess.run([sys.executable, "-c", shown], cwd=tmp_path, capture_output=True, text=True, check=True)
     loaded = {name.removeprefix("rlscale.").replace(".", "/") for name in done.stdout.split()}
-    watching = {"stages", "stages/runs", "stages/results", "canonical"} | BOOKKEEPING  # records need canonical JSON
+    watching = {"stages", "stages/report", "stages/runs", "stages/results"} | BOOKKEEPING
+    watching |= {"canonical"}  # records need canonical JSON
     known = {name.removesuffix("/__init__") for name in modules("curves")}
     assert loaded - watching <= known
 
