@@ -40,7 +40,7 @@ def test_the_page_plans_as_the_command_line_does(
         heads = [word for row, is_head in shown if is_head for word in row.split()]
         lines = [" ".join(words) for line in printed.splitlines() if (words := _words(line))]
         assert [line for line in lines if line in rows] == rows, shlex.join(command)
-        # A table's head may stand in several lines.
+        # A table's title and head may stand in several lines.
         assert sorted(word for line in lines if line not in rows for word in line.split()) == sorted(heads)
         kinds |= {"refused"} if end.value.code else {row.split()[0] for row in rows}
     assert {"refused", "least:", "best:", "caution:"} <= kinds, "the requests asked too little"
@@ -93,7 +93,7 @@ def _drawn(page: Page, drawn: random.Random, options: list[str], has_reuse: bool
 
 
 def _asked(page: Page, fields: dict[str, Any]) -> tuple[list[str], list[tuple[str, bool]]]:
-    """Fill the form; return the command that the page shows, and its answer by row, each with whether it is a head."""
+    """Fill the form; return the command that the page shows, and its answer by row, each with whether it is a title or head."""
     page.evaluate(
         """fields => {
             for (const [name, value] of Object.entries(fields)) {
@@ -109,7 +109,7 @@ def _asked(page: Page, fields: dict[str, Any]) -> tuple[list[str], list[tuple[st
     shown = page.evaluate(
         """() => [...document.querySelectorAll('#plan > *')].flatMap(one => one.tagName === 'P'
             ? [[one.textContent, false]]
-            : [[one.querySelector('caption').textContent, false], ...[...one.querySelectorAll('tr')]
+            : [[one.querySelector('caption').textContent, true], ...[...one.querySelectorAll('tr')]
                 .map(row => [[...row.children].map(cell => cell.textContent).join(' '), !!row.closest('thead')])])"""
     )
     return shlex.split(page.locator("#plan-command").inner_text()), [(text, is_head) for text, is_head in shown]
