@@ -93,7 +93,7 @@ def _drawn(page: Page, drawn: random.Random, options: list[str], has_reuse: bool
 
 
 def _asked(page: Page, fields: dict[str, Any]) -> tuple[list[str], list[tuple[str, bool]]]:
-    """Fill the form; return the command that the page shows, and its answer by row, each with whether it is a title or head."""
+    """Fill the form; return the command that the page shows, and its answer by row, with what is title or head."""
     page.evaluate(
         """fields => {
             for (const [name, value] of Object.entries(fields)) {

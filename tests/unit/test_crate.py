@@ -320,7 +320,7 @@ def test_the_command_says_what_it_wrote(
     monkeypatch.chdir(tmp_path)
     code, out, _ = run("crate", "smoke")
     assert code == 0
-    assert out.startswith(f"wrote {paths.crate}: 38 jobs, ")
+    assert out.startswith(f"wrote {paths.crate}: 39 jobs, ")
     code, out, _ = run("crate", "smoke", "--json")
     assert json.loads(out)["files"] == len(zipfile.ZipFile(paths.crate).namelist()) - 2  # its own two texts
     record_of(paths.fit).unlink()

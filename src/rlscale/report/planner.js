@@ -631,6 +631,13 @@ const Planner = (() => {
     return [`${said}no tau is known from which reuse stops paying`];
   }
 
+  /* cli_terminal.FittedTable: a column without anything in it is not shown. */
+  function filled({ title, heads, rows }) {
+    const shown = [...heads.keys()].filter((at) => rows.some((row) => row[at] !== "" && row[at] !== "-"));
+    const of = (cells) => shown.map((at) => cells[at]);
+    return { title, heads: of(heads), rows: rows.map(of) };
+  }
+
   /* cli_plan_tables.show_plan: lines of text, and tables with title, heads and rows. */
   function showPlan(plan) {
     const { fit } = plan;
@@ -651,7 +658,8 @@ const Planner = (() => {
         ]),
       });
     }
-    return [...parts, ...plan.flags.map((flag) => `caution: ${flag.text}`)];
+    parts.push(...plan.flags.map((flag) => `caution: ${flag.text}`));
+    return parts.map((part) => (typeof part === "string" ? part : filled(part)));
   }
 
   // ---- what the page ships ----------------------------------------------------------------------------------------
