@@ -133,6 +133,7 @@ def _evidence(
     from rlscale.fit import fit_points
     from rlscale.plan import Evidence, read_lines, read_supply
     from rlscale.points import read_points
+    from rlscale.report.evidence import fitted_floors
 
     path = Path(source)
     points: pd.DataFrame | None = None
@@ -156,7 +157,7 @@ def _evidence(
     supply = None
     if request.unique_problems is not None:
         supply = read_supply(reuse, request.unique_problems, len(lines.slope), seed=seed)
-    floors = None if points is None or request.target is None else _floors(points, lines, fit)
+    floors = None if points is None or request.target is None else fitted_floors(fit, lines, points)
     return Evidence(fit, lines, comparison, floors, supply)
 
 
@@ -213,14 +214,3 @@ def _points_beside(path: Path, fit: Any) -> "pd.DataFrame | None":
     other = path.with_name("points.csv")
     variant = fit.get("variant") if isinstance(fit, dict) else None
     return read_points(other, variant=variant) if other.is_file() else None
-
-
-def _floors(points: "pd.DataFrame", lines: Any, fit: dict[str, Any]) -> dict[str, dict[str, float]] | None:
-    """Return where laws with an asymptote end, on the points of the fit; None where they cannot be fitted."""
-    from rlscale.curve_points import X_COLUMN, arrange
-    from rlscale.fit import usable_points
-    from rlscale.plan.flags import asymptotes
-
-    limits = {name: fit[name] for name in ("max_params", "first_steps")}
-    used, _ = usable_points(points, x=fit["x"], **limits)
-    return asymptotes(arrange(used, x=X_COLUMN[fit["x"]], weights=fit["weights"]), lines, fit["loss"])

@@ -68,13 +68,13 @@ def _fit(fit: Mapping[str, Any], lines: Lines, material: Material) -> dict[str, 
         "fitted": lines.fitted.tolist(),
         "flops_per_sample": _known(lines.flops_per_sample),
         "samples_per_step": _known(lines.samples_per_step),
-        "floors": _floors(fit, lines, material.points),
+        "floors": fitted_floors(fit, lines, material.points),
         "flags": [{"code": flag.code, "text": flag.text} for flag in of_fit(fit, material.comparison)],
     }
 
 
-def _floors(fit: Mapping[str, Any], lines: Lines, points: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Return where laws with an asymptote end, on the points of the fit."""
+def fitted_floors(fit: Mapping[str, Any], lines: Lines, points: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return by law with an asymptote and by size the loss at which it ends, fitted to the points of the fit."""
     if "variant" in points and fit["variant"]:
         points = points[points["variant"] == fit["variant"]]
     used, _ = usable_points(points, x=fit["x"], max_params=fit["max_params"], first_steps=fit["first_steps"])
