@@ -3,11 +3,11 @@
 A campaign starts from a small simulated study: the four smallest of six sizes, two runs each. Then one run after
 another is trained until a budget of three of the largest runs is spent; after each the law is fitted again and the
 width of the 90 % interval is noted. Three orders draw on the same runs, four more of each size: `next` (chosen anew
-from each fit), random (one order a campaign), and largest first. The goal is the loss that a size beyond all of them
-has at its last step, on a law of samples. Designs, budget and seeds stand in the script and were fixed before the
-seeds of the campaigns were run; every campaign counts.
+from each fit), random (one order a campaign), and largest first. There are two goals, on a law of samples: the loss
+that a size beyond all of them has at its last step, and N_0. Designs, budget and seeds stand in the script and were
+fixed before the seeds of the campaigns were run; every campaign counts.
 
-Run: python benchmarks/next_experiment.py      (100 campaigns; writes the table and the figure of the docs)
+Run: python benchmarks/next_experiment.py      (100 campaigns; writes the tables and the figure of the docs)
      python benchmarks/next_experiment.py N    (N campaigns of other seeds; prints the tables only)
 """
 
@@ -31,11 +31,12 @@ from rlscale.plan.choose import Candidate, choose
 from rlscale.plan.lines import read_lines
 from rlscale.plan.numbers import number
 from rlscale.simulation import Design, simulate_points
+from rlscale.uncertainty.replicates import read_replicates
+from rlscale.uncertainty.saturation import Saturation
 
 HERE = Path(__file__)
 FIGURE = HERE.parents[1] / "docs" / "figures" / "next_experiment.svg"
-KEPT = HERE.with_suffix(".jsonl")
-SEED, TRIAL_SEED, CAMPAIGNS, DRAWS = 20261122, 7, 100, 200
+SEED, TRIAL_SEED, CAMPAIGNS, DRAWS = 20261123, 7, 100, 200
 SIZES = [3012, 5296, 11784, 32440, 82624, 185376]
 FIRST_LOSS = [0.86, 0.81, 0.78, 0.74, 0.72, 0.70]
 STEPS = [8, 14, 25, 45, 80, 150, 270, 500]
@@ -67,8 +68,22 @@ def slope(size: float) -> float:
     return K_MAX / (1.0 + N_0 / size)
 
 
-GOAL = Goal("loss", TARGET, 6.0 * TARGET * PROMPTS * STEPS[-1])
-TRUTH = float(np.log10(TARGET_FIRST_LOSS) - slope(TARGET) * np.log10(STEPS[-1] / STEPS[0]))
+FORECAST = Goal("loss", TARGET, 6.0 * TARGET * PROMPTS * STEPS[-1])
+TRUTH = {
+    FORECAST: float(np.log10(TARGET_FIRST_LOSS) - slope(TARGET) * np.log10(STEPS[-1] / STEPS[0])),
+    Goal("n_0"): float(np.log10(N_0)),
+}
+"""By goal, in decades."""
+UNIT = {"loss": "decades of the loss", "n_0": "decades of N_0"}
+
+
+def values_of(goal: Goal, fit: dict[str, Any], seed: int) -> Array:
+    """Return the goal by row (0 the estimate), in decades."""
+    if goal.name == "n_0":
+        found = np.append(float(fit["n_0"]), read_replicates(fit["intervals"]["replicates"]["n_0"]))
+        return np.asarray(np.log10(np.maximum(found, 1e-30)))
+    lines = read_lines(fit, sizes=[TARGET], seed=seed)
+    return np.asarray(lines.log10_loss(np.asarray(np.log10(goal.compute or 0.0)))[:, lines.index(TARGET)])
 
 
 def simulated(seed: list[int]) -> pd.DataFrame:
@@ -92,24 +107,28 @@ def refit(points: pd.DataFrame, seed: int) -> dict[str, Any]:
 
     The verdict on saturation takes nine tenths of that command's time, and nothing here asks for it.
     """
-    with mock.patch("rlscale.fit.judge_saturation"):
+    with mock.patch("rlscale.fit.judge_saturation", return_value=Saturation("not asked", "", {}, {}, {})):
         return fit_points(points, x="samples", loss="log", intervals="bootstrap", draws=DRAWS, seed=seed).to_json()
 
 
 Order = Callable[[dict[str, Any], list[int], float], int | None]
 
 
-def by_next(fit: dict[str, Any], left: list[int], budget: float) -> int | None:
-    """Return the first run of the batch that `rlscale next` chooses."""
-    lines = read_lines(fit, sizes=[*SIZES, TARGET])
-    costs = [size / SIZES[-1] for size in SIZES]
-    kinds = [
-        Candidate(size, size in lines.params[lines.fitted], float(np.log10(LARGEST * cost)), cost, count)
-        for size, cost, count in zip(SIZES, costs, left, strict=True)
-        if count
-    ]
-    batch = choose(believe(fit, lines, GOAL), kinds, budget)
-    return SIZES.index(int(batch[0].candidate.params)) if batch else None
+def by_next(goal: Goal) -> Order:
+    """Return the order that takes the first run of the batch that `rlscale next` chooses."""
+
+    def order(fit: dict[str, Any], left: list[int], budget: float) -> int | None:
+        lines = read_lines(fit, sizes=[*SIZES, TARGET])
+        costs = [size / SIZES[-1] for size in SIZES]
+        kinds = [
+            Candidate(size, size in lines.params[lines.fitted], float(np.log10(LARGEST * cost)), cost, count)
+            for size, cost, count in zip(SIZES, costs, left, strict=True)
+            if count
+        ]
+        batch = choose(believe(fit, lines, goal), kinds, budget)
+        return SIZES.index(int(batch[0].candidate.params)) if batch else None
+
+    return order
 
 
 def at_random(generator: np.random.Generator) -> Order:
@@ -129,10 +148,11 @@ def largest_first(_: dict[str, Any], left: list[int], budget: float) -> int | No
     return max(found, default=None)
 
 
-def campaign(seed: list[int]) -> dict[str, Trace]:
+def campaign(seed: list[int], goal: Goal) -> dict[str, Trace]:
     """Run one campaign by every order."""
     points = simulated(seed)
-    orders = {"next": by_next, "random": at_random(np.random.default_rng([*seed, 1])), "largest first": largest_first}
+    generator = np.random.default_rng([*seed, 1])
+    orders = {"next": by_next(goal), "random": at_random(generator), "largest first": largest_first}
     start = None
     paths = {}
     for name, order in orders.items():
@@ -142,11 +162,9 @@ def campaign(seed: list[int]) -> dict[str, Trace]:
             kept = points["seed"] < points["params"].map(dict(zip(SIZES, trained, strict=True)))
             fit = start if start and not rows else refit(points[kept], seed[-1])
             start = start or fit
-            lines = read_lines(fit, sizes=[TARGET], seed=seed[-1])
-            at = lines.log10_loss(np.asarray(np.log10(GOAL.compute or 0.0)))[:, lines.index(TARGET)]
-            found = number(at, "log10 of the loss")
+            found = number(values_of(goal, fit, seed[-1]), "decades")
             low, high = float(found.low or 0.0), float(found.high or 0.0)
-            rows.append((spent, high - low, low <= TRUTH <= high))
+            rows.append((spent, high - low, low <= TRUTH[goal] <= high))
             run = order(fit, left, BUDGET - spent)
             if run is None:
                 break
@@ -171,7 +189,7 @@ def _won(ratio: Array) -> float:
 def tables(found: list[dict[str, Trace]]) -> str:
     """Return the comparison in Markdown."""
     at = np.array(COSTS)
-    lines = ["## Width of the interval, in decades of the loss (median over campaigns)\n"]
+    lines = ["## Width of the interval, in decades (median over campaigns)\n"]
     lines.append("| spent [largest runs] | " + " | ".join(f"{cost:g}" for cost in (0, *COSTS)) + " |")
     lines.append("| --- |" + " --- |" * (1 + len(COSTS)))
     every = np.array([0.0, *COSTS])
@@ -199,38 +217,40 @@ def tables(found: list[dict[str, Trace]]) -> str:
 
 
 @styled
-def draw(found: list[dict[str, Trace]]) -> None:
-    """Draw widths and paired ratios against cost."""
-    figure = new_figure(3.0)
-    left, right = figure.subplots(1, 2)
-    for name, colour in zip(ORDERS, colours(3), strict=True):
-        widths = np.array([one[name].at(GRID) for one in found])
-        middle, low, high = (np.quantile(widths, share, axis=0) for share in (0.5, 0.25, 0.75))
-        left.plot(GRID, middle, color=colour, label=name, drawstyle="steps-post")
-        left.fill_between(GRID, low, high, color=colour, alpha=0.15, step="post", linewidth=0)
-        if name != "next":
-            ratio = np.array([one["next"].at(GRID) / one[name].at(GRID) for one in found])
-            middle, low, high = (np.quantile(ratio, share, axis=0) for share in (0.5, 0.25, 0.75))
-            right.plot(GRID, middle, color=colour, label=f"over {name}", drawstyle="steps-post")
-            right.fill_between(GRID, low, high, color=colour, alpha=0.15, step="post", linewidth=0)
-    right.axhline(1.0, color="0.45", linewidth=0.8)
-    left.set(ylabel="Width of the 90 % interval (decades of loss)", yscale="log")
-    right.set(ylabel="Ratio of widths, next over the other order")
-    for axes in (left, right):
-        axes.set_xlabel("Spent (runs of the largest size)")
-        axes.legend()
-    notes = [f"Medians of {len(found)} simulated campaigns, bands hold half of them. Below 1: next is narrower."]
+def draw(found: dict[Goal, list[dict[str, Trace]]]) -> None:
+    """Draw widths and paired ratios against cost, a row for each goal."""
+    figure = new_figure(6.0)
+    for goal, (left, right) in zip(found, figure.subplots(len(found), 2), strict=True):
+        for name, colour in zip(ORDERS, colours(3), strict=True):
+            _band(left, np.array([one[name].at(GRID) for one in found[goal]]), name, colour)
+            if name != "next":
+                ratio = np.array([one["next"].at(GRID) / one[name].at(GRID) for one in found[goal]])
+                _band(right, ratio, f"over {name}", colour)
+        right.axhline(1.0, color="0.45", linewidth=0.8)
+        left.set(ylabel=f"90 % interval ({UNIT[goal.name]})", yscale="log")
+        right.set(ylabel="Ratio of widths, next over other")
+        for axes in (left, right):
+            axes.set_xlabel("Spent (runs of the largest size)")
+            axes.legend()
+    notes = [f"Medians of {CAMPAIGNS} simulated campaigns a goal, bands hold half of them. Below 1: next is narrower."]
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
     finish(figure, notes).savefig(FIGURE, metadata={"Date": None})
 
 
-def campaigns(seed: int, count: int, kept: Path | None) -> list[dict[str, Trace]]:
-    """Run campaigns; those that a killed run has left in ``kept``, a line each, are not run again."""
-    lines = kept.read_text(encoding="utf-8").splitlines() if kept and kept.is_file() else []
+def _band(axes: Any, values: Array, label: str, colour: Any) -> None:
+    middle, low, high = (np.quantile(values, share, axis=0) for share in (0.5, 0.25, 0.75))
+    axes.plot(GRID, middle, color=colour, label=label, drawstyle="steps-post")
+    axes.fill_between(GRID, low, high, color=colour, alpha=0.15, step="post", linewidth=0)
+
+
+def campaigns(goal: Goal, seed: int, count: int, *, keep: bool) -> list[dict[str, Trace]]:
+    """Run campaigns; with ``keep``, those that a killed run has left, a line each, are not run again."""
+    kept = HERE.with_suffix(f".{goal.name}.jsonl")
+    lines = kept.read_text(encoding="utf-8").splitlines() if keep and kept.is_file() else []
     found = [{name: Trace(*map(np.array, rows)) for name, rows in json.loads(line).items()} for line in lines]
     for index in range(len(found), count):
-        found.append(campaign([seed, index]))
-        if kept:
+        found.append(campaign([seed, index], goal))
+        if keep:
             rows = {name: [column.tolist() for column in vars(one).values()] for name, one in found[-1].items()}
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(rows) + "\n")
@@ -240,17 +260,18 @@ def campaigns(seed: int, count: int, kept: Path | None) -> list[dict[str, Trace]
 def main() -> None:
     """Run the campaigns and write or print their tables."""
     started = time.perf_counter()
-    if len(sys.argv) > 1:
-        print(tables(campaigns(TRIAL_SEED, int(sys.argv[1]), None)))
-    else:
-        found = campaigns(SEED, CAMPAIGNS, KEPT)
-        text = tables(found)
-        print(text)
+    trial = len(sys.argv) > 1
+    seed, count = (TRIAL_SEED, int(sys.argv[1])) if trial else (SEED, CAMPAIGNS)
+    found = {goal: campaigns(goal, seed, count, keep=not trial) for goal in TRUTH}
+    text = "\n".join(f"# Goal: {UNIT[goal.name]}\n\n{tables(traces)}" for goal, traces in found.items())
+    print(text)
+    if not trial:
         about = " ".join((__doc__ or "").split("\n\nRun:", maxsplit=1)[0].split())
-        head = f"# The next experiment\n\n`python benchmarks/next_experiment.py`, {CAMPAIGNS} campaigns, seed {SEED}, "
-        HERE.with_suffix(".md").write_text(f"{head}{DRAWS} replicates. {about}\n\n{text}", encoding="utf-8")
+        head = f"`python benchmarks/next_experiment.py`, {CAMPAIGNS} campaigns a goal, seed {SEED}, {DRAWS} replicates."
+        HERE.with_suffix(".md").write_text(f"{head} {about}\n\n{text}", encoding="utf-8")
         draw(found)
-        KEPT.unlink()
+        for goal in TRUTH:
+            HERE.with_suffix(f".{goal.name}.jsonl").unlink()
     print(f"{time.perf_counter() - started:.0f} s")
 
 
