@@ -26,7 +26,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "next": (
         "next published --goal n_0 --budget 2000gpuh --gpu H100 --size 7.2e10",
         "next mini --goal-size 330000 --goal-compute 1e13 --budget 1e13",
-        "next mini --goal k_max --budget 1e13 --output more/mini.yaml",
+        "next mini --goal k_max --budget 1e13 --output my.yaml",
     ),
     "outlook": ("outlook mini", "outlook mini --blind-at 100 --json"),
     "grade": ("grade answers.jsonl", "grade answers.jsonl --deadline 5 --workers 4 --json"),

@@ -92,6 +92,8 @@ def _study(source: str) -> tuple[Path | None, dict[float, str] | None]:
 def _check_output(
     output: Path, study: Path | None, models: dict[float, str] | None, *, force: bool, named: bool
 ) -> None:
+    from rlscale.config import shipped_studies
+
     if study is None:
         raise UserError("--output: only a study can be extended; the source is a fit or points")
     if models is None:
@@ -100,6 +102,12 @@ def _check_output(
         raise UserError("--output: goes without --size and --steps; a study trains sizes of its ladder to its budgets")
     if output.suffix not in (".yaml", ".yml"):
         raise UserError(f"--output {output}: allowed: a .yaml file, whose name becomes the study's")
+    shipped = shipped_studies().get(output.stem)
+    if shipped is not None and shipped.resolve() != output.resolve():
+        raise UserError(
+            f"--output {output}: a shipped study is called {output.stem}; allowed: {shipped} itself, with --force, or "
+            "another name"
+        )
     if output.exists() and not force:
         raise UserError(f"--output {output}: exists; --force overwrites it")
 
@@ -119,14 +127,17 @@ def _fit(
 
 def _write(output: Path, study: Path, wanted: dict[str, int]) -> dict[str, Any]:
     """Write the study with more runs, and say what it shares with the old one."""
+    from rlscale.config import shipped_studies
     from rlscale.files import write_text
     from rlscale.overlay import add_runs
 
+    shipped = {path.resolve() for path in shipped_studies().values()}
     made = add_runs(study, wanted)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, made.text)
     return {
         "path": str(output),
+        "command": f"snakemake {study.stem}" if output.resolve() in shipped else f"snakemake --config study={output}",
         "added": made.added,
         "kept": made.kept,
         "shares_results": output.stem == study.stem,

@@ -28,19 +28,19 @@ def show_next(found: Mapping[str, Any], *, trains: bool, study: str | None) -> N
     )
     console.print(hardware_line(found["hardware"]))
     by_hours = found["hardware"]["peak_flops"] is not None
-    console.print(_ranking(found["ranking"], by_hours=by_hours))
+    console.print(_ranking(found["ranking"], found["budget"]["flops"], by_hours=by_hours))
     console.print(_batch(found["batch"], found["budget"], goal["width_decades"]))
     for flag in found["flags"]:
         console.print(noted("caution", flag["text"]))
     console.print(_what_now(found["overlay"], trains=trains, study=study), soft_wrap=True)
 
 
-def _ranking(rows: list[dict[str, Any]], *, by_hours: bool) -> Any:
-    unit = "GPU-hour" if by_hours else "1e18 FLOPs"
+def _ranking(rows: list[dict[str, Any]], budget: float, *, by_hours: bool) -> Any:
+    unit = "GPU-hour" if by_hours else "1 % of the budget"
     heads = ["size", "", "FLOPs", *["GPU-hours"] * by_hours, "width after [decades]", "shrinks by", f"per {unit}"]
     lines = []
     for row in rows:
-        per = row["per_gpu_hour"] if by_hours else 1e18 * row["per_cost"]
+        per = row["per_gpu_hour"] if by_hours else 0.01 * budget * row["per_cost"]
         cost = [short(row["cost"]), *([short(row["gpu_hours"])] if by_hours else [])]
         shrinks = f"{row['shrinks']:.1%} ± {row['error']:.1%}"
         kind = "one more" if row["fitted"] else "new size"
@@ -75,7 +75,7 @@ def _name(row: Mapping[str, Any]) -> str:
 def _what_now(overlay: Mapping[str, Any] | None, *, trains: bool, study: str | None) -> str:
     if overlay is None and trains:
         return (
-            f"--output FILE writes the study that adds the batch; named {study}.yaml, it keeps the results of {study}"
+            f"--output FILE writes the study that adds the batch; {study}'s own file, with --force, keeps its results"
         )
     if overlay is None:
         return "no study to extend: " + (
@@ -88,6 +88,4 @@ def _what_now(overlay: Mapping[str, Any] | None, *, trains: bool, study: str | N
         else f"its results go to {overlay['results']}, so all {overlay['kept'] + len(added)} runs would train "
         f"(named {study}.yaml it would share results/{study})"
     )
-    return (
-        f"wrote {path} with {len(added)} further runs ({', '.join(added)}); {shared}: snakemake --config study={path}"
-    )
+    return f"wrote {path} with {len(added)} further runs ({', '.join(added)}); {shared}: {overlay['command']}"

@@ -88,9 +88,9 @@ def test_a_batch_keeps_to_its_budget_and_order():
 
 def test_the_overlay_adds_the_chosen_runs_and_changes_no_other(here: Path, run: Any):
     before = load_grid(here / "config/studies/smoke.yaml")[2]
-    made = here / "more/smoke.yaml"
+    made = here / "config/studies/smoke.yaml"
     options = ["--goal-size", "11784", "--goal-compute", "1e20", "--budget", "1e21", "--most", "2"]
-    code, out, err = run("next", "smoke", *options, "--output", str(made), "--json")
+    code, out, err = run("next", "smoke", *options, "--output", str(made), "--force", "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
     after = load_grid(made)[2]
@@ -98,9 +98,11 @@ def test_the_overlay_adds_the_chosen_runs_and_changes_no_other(here: Path, run: 
     assert len(found["batch"]) == len(found["overlay"]["added"])
     assert all(after.runs[name].fingerprint == one.fingerprint for name, one in before.runs.items())
     assert all("law" in after.runs[name].blocks for name in found["overlay"]["added"])
-    assert found["overlay"]["shares_results"] is True
+    assert (found["overlay"]["shares_results"], found["overlay"]["command"]) == (True, "snakemake smoke")
     code, _, err = run("next", "smoke", *options, "--output", str(made))
     assert (code, "--force overwrites it" in err) == (2, True)
+    code, _, err = run("next", "smoke", *options, "--output", str(here / "more/smoke.yaml"))
+    assert (code, "config/studies/smoke.yaml itself, with --force, or another name" in err) == (2, True)
     assert "# Every stage in about a minute" in made.read_text()
 
 
