@@ -53,12 +53,8 @@ setup-dev: .venv/dev
 	  || { tail -n 20 .venv-crate/setup.log; exit 1; }
 	@touch $@
 
-.venv-browser/ready: envs/browser.txt envs/core.txt envs/dev.txt pyproject.toml
-	@echo "Setting up .venv-browser (a minute the first time; log: .venv-browser/setup.log)"
-	@$(PYTHON) -m venv .venv-browser
-	@{ .venv-browser/bin/pip install --no-deps -r envs/browser.txt \
-	  && echo "$(CURDIR)/$$(echo .venv/lib/python3*/site-packages)" > "$$(echo .venv-browser/lib/python3*/site-packages)/core.pth"; } > .venv-browser/setup.log 2>&1 \
-	  || { tail -n 20 .venv-browser/setup.log; exit 1; }
+.venv/browser: .venv/dev envs/browser.txt
+	@$(BIN)/pip install --no-deps -r envs/browser.txt >> .venv/setup.log 2>&1 || { tail -n 20 .venv/setup.log; exit 1; }
 	@touch $@
 
 run: setup
@@ -85,8 +81,8 @@ install-slurm:
 	  || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends slurm-wlm slurmdbd munge mariadb-server; } > slurm-setup.log 2>&1 \
 	  || { tail -n 20 slurm-setup.log; exit 1; }
 
-test-browser: setup-dev .venv-browser/ready install-chromium
-	.venv-browser/bin/python -m pytest tests/browser
+test-browser: .venv/browser install-chromium
+	$(BIN)/python -m pytest tests/browser
 
 install-chromium:
 	@which chromium > /dev/null \
@@ -123,7 +119,7 @@ coverage: setup-dev   # an hour; rewrites benchmarks/coverage.md
 	$(BIN)/python -m benchmarks.interval_coverage
 
 clean:
-	rm -rf .venv .venv-browser .venv-crate .venv-docs .venv-openrlhf site .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-crate .venv-docs .venv-openrlhf site .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf src/*.egg-info
 	@echo "results/ is kept; remove results/STUDY yourself to train a study anew"

@@ -1,6 +1,6 @@
 """How long the page of a study takes to open: the median of several cold starts of a page in Debian's Chromium.
 
-    .venv-browser/bin/python benchmarks/report_page.py results/mini/report.html
+    .venv/bin/python benchmarks/report_page.py results/mini/report.html
 
 Seconds from the navigation to the load event, to the first paint, and until every figure is drawn.
 """

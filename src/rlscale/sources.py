@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent
 ADAPTERS = ("trainers", "evaluators")
 """Packages of which a job uses one part, which the study names."""
 
-ASSETS = ("*.css", "*.j2", "*.js", "vendor/*.js")
+ASSETS = ("*.css", "*.j2", "*.js", "*/*.js")
 
 BOOKKEEPING = frozenset(
     {

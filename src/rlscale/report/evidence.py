@@ -1,6 +1,6 @@
 """What the page's planner computes with: the lines of every fit in all replicates, and all that its flags need.
 
-The script beside, `planner.js`, does with it what `rlscale plan` does. Draws travel as little-endian float64 in base64,
+The scripts beside, `planner/*.js`, do with it what `rlscale plan` does. Draws travel as little-endian float64 in base64,
 bit for bit.
 """
 

@@ -32,7 +32,7 @@ const Figures = (() => {
     const said = document.getElementById(`${plot.dataset.figure}-point`);
     const { run, record } = point.data.meta || {};
     const name = point.data.name && run ? run : run || "";
-    const parts = [name, point.text, `x = ${Planner.general(Number(point.x), 4)}`, `y = ${Planner.general(Number(point.y), 4)}`];
+    const parts = [name, point.text, `x = ${PythonText.general(Number(point.x), 4)}`, `y = ${PythonText.general(Number(point.y), 4)}`];
     said.textContent = parts.filter((part) => part && !String(part).endsWith("nan")).join(" · ");
     if (record) {
       const link = document.createElement("a");

@@ -1,4 +1,4 @@
-/* The planner's form: reads it, asks planner.js, and shows what comes out as tables and text. */
+/* The planner's form: reads it, asks planner/planner.js, and shows what comes out as tables and text. */
 "use strict";
 
 (() => {
@@ -101,7 +101,7 @@
     of("command").textContent = command(own.fit, asked, used);
     const place = document.getElementById("plan");
     try {
-      const parts = Planner.showPlan(Planner.makePlan(own, asked, used));
+      const parts = PlanTables.showPlan(Planner.makePlan(own, asked, used));
       place.replaceChildren(
         ...parts.map((part) => {
           if (typeof part !== "string") return table(part);
@@ -109,7 +109,7 @@
         }),
       );
     } catch (error) {
-      if (!(error instanceof Planner.PlanError)) throw error;
+      if (!(error instanceof Checks.PlanError)) throw error;
       place.replaceChildren(element("p", error.message, { class: "refusal", role: "alert" }));
     }
   }

@@ -21,7 +21,8 @@ from rlscale.report.law_figures import loss_figure, slope_figure
 from rlscale.report.material import Material
 from rlscale.report.other_figures import AXES, cost_figure, forecast_figure, sweep_figure, tournament_figure
 
-SCRIPTS = ("vendor/plotly-basic.min.js", "planner.js", "figures.js", "form.js")
+_PLANNER = ("text", "replicates", "questions", "checks", "planner", "tables")
+SCRIPTS = ("vendor/plotly-basic.min.js", *(f"planner/{name}.js" for name in _PLANNER), "figures.js", "form.js")
 _ESCAPED = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
