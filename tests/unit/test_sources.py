@@ -34,7 +34,8 @@ def test_a_stage_has_its_own_modules_and_not_those_of_others():
 
 
 def test_templates_and_scripts_of_the_page_count():
-    assert {"report/planner/planner.js", "report/page.html.j2", "report/vendor/plotly-basic.min.js"} <= modules("report")
+    found = modules("report")
+    assert {"report/planner/planner.js", "report/page.html.j2", "report/vendor/plotly-basic.min.js"} <= found
     assert not {name for name in modules("figure") if name.startswith("report")}
 
 

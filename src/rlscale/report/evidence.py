@@ -1,7 +1,7 @@
 """What the page's planner computes with: the lines of every fit in all replicates, and all that its flags need.
 
-The scripts beside, `planner/*.js`, do with it what `rlscale plan` does. Draws travel as little-endian float64 in base64,
-bit for bit.
+The scripts in `planner/` do with it what `rlscale plan` does. Draws travel as little-endian float64 in base64, bit for
+bit.
 """
 
 from base64 import b64encode
