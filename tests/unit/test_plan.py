@@ -356,6 +356,14 @@ def test_the_sealed_32b_reaches_the_loss_within_the_interval(run: Any):
     assert "1.11 decades beyond the last fitted compute of 1.4e+10 parameters" in seen["flags"][0]["text"]
 
 
+def test_two_sizes_are_planned_from_without_the_laws_that_need_three(run: Any, tmp_path: Path):
+    path = tmp_path / "two.csv"
+    pd.read_csv(ROOT / POINTS).query("params in (7000000000, 14000000000)").to_csv(path, index=False)
+    code, out, err = run("plan", str(path), "--target-loss", "0.6", "--draws", "100", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["target"]["best"]["params"] == 1.4e10
+
+
 def test_the_command_plans_from_a_fit_and_its_tables_have_units(run: Any, tmp_path: Path):
     path = tmp_path / "fit.json"
     path.write_text(json.dumps({"fits": {"compute_log": known_fit()}}))

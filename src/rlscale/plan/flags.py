@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rlscale.errors import UserError
 from rlscale.fitting.law_fits import LAWS
 from rlscale.laws import Target
 from rlscale.plan.lines import LAW, Lines
@@ -32,7 +33,9 @@ class Flag:
 
 
 def asymptotes(curves: Any, lines: Lines, loss: str) -> dict[str, dict[str, float]]:
-    """Return by law, and by size, the loss that laws with an asymptote tend to; sizes they cannot tell are left out.
+    """Return by law, and by size, the loss that laws with an asymptote tend to.
+
+    Laws that these points cannot tell (an additive law of two sizes) are left out, and so are sizes.
 
     Args:
         curves: the points that the plan's law was fitted on, as `rlscale.curve_points.Curves`.
@@ -41,7 +44,10 @@ def asymptotes(curves: Any, lines: Lines, loss: str) -> dict[str, dict[str, floa
     """
     found: dict[str, dict[str, float]] = {}
     for name in WITH_ASYMPTOTE:
-        fitted = LAWS[name](curves, "log" if loss == "huber" else loss)  # type: ignore[arg-type]
+        try:
+            fitted = LAWS[name](curves, "log" if loss == "huber" else loss)  # type: ignore[arg-type]
+        except UserError:
+            continue
         targets = {f"{size:.0f}": Target(params=int(size)) for size in lines.params.tolist()}
         found[name] = {
             size: float(fitted.predict(target, np.array([_FAR]))[0])
