@@ -86,6 +86,6 @@ def _what_now(overlay: Mapping[str, Any] | None, *, trains: bool, study: str | N
         f"it shares {overlay['results']}, so only these train"
         if overlay["shares_results"]
         else f"its results go to {overlay['results']}, so all {overlay['kept'] + len(added)} runs would train "
-        f"(named {study}.yaml it would share results/{study})"
+        f"(written to {study}'s own file it would share results/{study})"
     )
     return f"wrote {path} with {len(added)} further runs ({', '.join(added)}); {shared}: {overlay['command']}"

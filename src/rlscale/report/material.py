@@ -25,7 +25,7 @@ class Material:
         steps: by run, one row per optimiser step; empty where nothing was trained.
         root: folder of the study, relative to the repository's root.
         files: what the page is made of, by what it is: curves, fit ...; paths from the repository's root.
-        records: the records of those files and of what they were made from, by the record's path; JSON values.
+        records: the records of those files, by the record's path; JSON values.
     """
 
     study: str
