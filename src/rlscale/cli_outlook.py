@@ -1,6 +1,6 @@
 """The command `rlscale outlook`: where the runs that train will end, and whether finishing them is worth it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -71,7 +71,15 @@ def _outlook(  # noqa: PLR0917
 ) -> "Outlook":
     import numpy as np
 
-    from rlscale.plan.outlook import Ended, Outlook, as_loss, forecast_end, worth_finishing
+    from rlscale.plan.outlook import (
+        Ended,
+        Outlook,
+        as_loss,
+        best_elsewhere,
+        forecast_end,
+        slopes_of,
+        worth_finishing,
+    )
     from rlscale.running import kind_of
 
     last, kind, params = run.budgets[-1], kind_of(run), float(run.params)
@@ -80,9 +88,9 @@ def _outlook(  # noqa: PLR0917
         for name, (values, curve) in done.items()
     ]
     lines = _lines([curve for name, (_, curve) in done.items() if kinds[name] == kind], study)
-    slopes = None if lines is None else _slopes(lines)
+    slopes = None if lines is None else slopes_of(lines)
     end, basis = forecast_end(kind, params, rewards, last_step=last, ended=ends, slopes=slopes)
-    best = None if lines is None else _best_elsewhere(lines, params, float(np.log10(per_step * last)))
+    best = None if lines is None else best_elsewhere(lines, params, float(np.log10(per_step * last)))
     return Outlook(
         run.run_id,
         params,
@@ -112,30 +120,6 @@ def _lines(curves: "list[pd.DataFrame]", study: "TrainedStudy") -> "Lines | None
     except UserError:
         return None
     return read_lines(fit.to_json())
-
-
-def _slopes(lines: "Lines") -> "Callable[[Array], Array]":
-    import numpy as np
-
-    # 1 / k is a straight line over 1 / N: two fitted sizes give k at every other.
-    with np.errstate(divide="ignore"):
-        inverse = 1.0 / np.maximum(lines.slope[:, [0, -1]], 1e-9)
-    at = 1.0 / lines.params[[0, -1]]
-    tilt = (inverse[:, 0] - inverse[:, 1]) / (at[0] - at[1])
-
-    def slopes(sizes: "Array") -> "Array":
-        return np.asarray(1.0 / (inverse[:, 1:] + tilt[:, None] * (1.0 / sizes - at[1])))
-
-    return slopes
-
-
-def _best_elsewhere(lines: "Lines", params: float, log10_compute: float) -> "Array | None":
-    import numpy as np
-
-    others = (np.abs(lines.params / params - 1.0) > 1e-6) & (lines.first <= log10_compute)
-    if not others.any():
-        return None
-    return np.asarray(lines.log10_loss(np.asarray(log10_compute))[:, others].min(axis=1))
 
 
 def _show(name: str, found: "list[Outlook]", truths: Mapping[str, float], ended: int) -> None:

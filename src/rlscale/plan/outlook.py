@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rlscale.laws import Array
+from rlscale.plan.lines import Lines
 from rlscale.plan.numbers import Number
 from rlscale.uncertainty import LEVEL
 
@@ -116,6 +117,28 @@ def forecast_end(
     which = normal.integers(1, len(k), _DRAWS)
     drawn = rest.mean() - k[which, -1] * decades + spread * normal.standard_t(others - 2, _DRAWS)
     return now + np.append(rest.mean() - k[0, -1] * decades, drawn), f"{others} of other sizes, law"
+
+
+def slopes_of(lines: Lines) -> Callable[[Array], Array]:
+    """Return k by replicate (the first is the estimate) at any sizes."""
+    # 1 / k is a straight line over 1 / N: two fitted sizes give k at every other.
+    with np.errstate(divide="ignore"):
+        inverse = 1.0 / np.maximum(lines.slope[:, [0, -1]], 1e-9)
+    at = 1.0 / lines.params[[0, -1]]
+    tilt = (inverse[:, 0] - inverse[:, 1]) / (at[0] - at[1])
+
+    def slopes(sizes: Array) -> Array:
+        return np.asarray(1.0 / (inverse[:, 1:] + tilt[:, None] * (1.0 / sizes - at[1])))
+
+    return slopes
+
+
+def best_elsewhere(lines: Lines, params: float, log10_compute: float) -> Array | None:
+    """Return log10 of the least loss of the other sizes at a compute, by replicate; None where none has started."""
+    others = (np.abs(lines.params / params - 1.0) > 1e-6) & (lines.first <= log10_compute)
+    if not others.any():
+        return None
+    return np.asarray(lines.log10_loss(np.asarray(log10_compute))[:, others].min(axis=1))
 
 
 def as_loss(log10_loss: Array) -> Number:
